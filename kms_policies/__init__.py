@@ -1,0 +1,1 @@
+"""Key policies as code: templates, evaluator, prover, lint, roll-over."""

@@ -1,0 +1,1 @@
+"""The laptop deployment: twin, enclave and service composed on one machine."""

@@ -1,0 +1,1 @@
+"""Release secrets only to an AWS Nitro Enclave whose measurements were checked."""

@@ -1,0 +1,1 @@
+"""Verify attestation documents: bytes in, a verified type out, or an error."""

@@ -1,0 +1,1 @@
+"""Open what was sealed: recipient envelopes, weights, sessions."""

@@ -1,0 +1,200 @@
+"""The error family: every refusal has one stable code, the same string wherever it appears.
+
+The code is what the exception, a vector's ``expect``, a REST problem ``type``, a log field and ``docs/errors.md``
+carry. A message states the fact, then the expectation, and holds public values only.
+"""
+
+from enum import Enum
+from typing import Final
+
+
+class Category(Enum):
+    """Name the step that refused."""
+
+    MALFORMED = "malformed"
+    UNTRUSTED = "untrusted"
+    FORGED = "forged"
+    STALE = "stale"
+    POLICY = "policy"
+    KEY_POLICY = "key-policy"
+    RELEASE = "release"
+    DEVICE = "device"
+    USAGE = "usage"
+
+
+class ErrorCode(Enum):
+    """List every code: its text, the category, what it means, and what to do about it.
+
+    Attributes:
+        code: the stable string, lower-case words joined by hyphens.
+        category: the step that refuses with it.
+        meaning: one sentence of what was found.
+        advice: one sentence of what to do next.
+    """
+
+    code: str
+    category: Category
+    meaning: str
+    advice: str
+
+    def __init__(self, code: str, category: Category, meaning: str, advice: str) -> None:
+        self.code = code
+        self.category = category
+        self.meaning = meaning
+        self.advice = advice
+
+    # fmt: off
+    # ruff: noqa: E501
+    # --- evidence: encoding ---------------------------------------------------------------------------------------
+    INPUT_TOO_LARGE = ("input-too-large", Category.MALFORMED, "The input is longer than the limit for its kind.", "Check that the file is what you think it is; the limit is in the message.")
+    INPUT_EMPTY = ("input-empty", Category.MALFORMED, "The input holds no bytes.", "Check the file or the pipe that feeds it.")
+    INPUT_ENCODING = ("input-encoding", Category.MALFORMED, "The text is neither strict base64 nor strict hex.", "Pass the raw bytes, or encode them without foreign characters and with right padding.")
+    CBOR_TRUNCATED = ("cbor-truncated", Category.MALFORMED, "The CBOR item ends before its declared length.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_TRAILING_BYTES = ("cbor-trailing-bytes", Category.MALFORMED, "Bytes follow the CBOR item.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_NOT_SHORTEST = ("cbor-not-shortest", Category.MALFORMED, "An integer or length is not in its shortest form.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_RESERVED = ("cbor-reserved", Category.MALFORMED, "The additional information is reserved (28 to 30).", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_INDEFINITE_STRING = ("cbor-indefinite-string", Category.MALFORMED, "A byte or text string has indefinite length.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_BREAK = ("cbor-break", Category.MALFORMED, "A break marker stands where none may, or a map ends between key and value.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_TYPE = ("cbor-type", Category.MALFORMED, "A CBOR type that has no place here: tag, float, undefined, simple value or nested container.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_DEPTH = ("cbor-depth", Category.MALFORMED, "Containers are nested deeper than the limit.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_DUPLICATE_KEY = ("cbor-duplicate-key", Category.MALFORMED, "A map holds the same key twice.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_KEY_TYPE = ("cbor-key-type", Category.MALFORMED, "A map key is not of the type the specification gives.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_UTF8 = ("cbor-utf8", Category.MALFORMED, "A text string is not UTF-8.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CBOR_TOO_MANY_ITEMS = ("cbor-too-many-items", Category.MALFORMED, "A container holds more items than the limit.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_TAG = ("cose-tag", Category.MALFORMED, "The document is tagged with something other than one tag 18.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_STRUCTURE = ("cose-structure", Category.MALFORMED, "The document is not an array of four: protected, unprotected, payload, signature.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_PROTECTED = ("cose-protected", Category.MALFORMED, "The protected header is not exactly the map {1: -35} in a byte string.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_UNPROTECTED = ("cose-unprotected", Category.MALFORMED, "The unprotected header is not the empty map.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_PAYLOAD = ("cose-payload", Category.MALFORMED, "The payload is not a byte string of 1 to 16384 bytes.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    COSE_SIGNATURE = ("cose-signature", Category.MALFORMED, "The signature is not a byte string of 96 bytes with r and s in range.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    FIELD_MISSING = ("field-missing", Category.MALFORMED, "A required field is absent or null.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    FIELD_TYPE = ("field-type", Category.MALFORMED, "A field has another CBOR type than the specification gives.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    FIELD_LENGTH = ("field-length", Category.MALFORMED, "A field is shorter or longer than the specification allows.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    FIELD_UNKNOWN = ("field-unknown", Category.MALFORMED, "A field that the specification does not name, in strict mode.", "Appraise without strict mode to see it in the result.")
+    MODULE_ID = ("module-id", Category.MALFORMED, "The module id is empty or not of the form INSTANCE-encHEX (or INSTANCE-tpmHEX).", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    DIGEST = ("digest", Category.MALFORMED, "The digest is not SHA384.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    TIMESTAMP = ("timestamp", Category.MALFORMED, "The timestamp is not a positive number of milliseconds before the year 10000.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    PCR_KIND = ("pcr-kind", Category.MALFORMED, "Both, or none, of pcrs and nitrotpm_pcrs are present.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    PCR_COUNT = ("pcr-count", Category.MALFORMED, "The PCR map holds no entry or more than 32.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    PCR_INDEX = ("pcr-index", Category.MALFORMED, "A PCR index is not an integer from 0 to 31 (0 to 23 for NitroTPM).", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    PCR_LENGTH = ("pcr-length", Category.MALFORMED, "A PCR value is not 48 bytes.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CABUNDLE = ("cabundle", Category.MALFORMED, "The certificate bundle is empty, too long, or not an array of byte strings of 1 to 1024 bytes.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    DER = ("der", Category.MALFORMED, "A certificate is not strict DER.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    ROOT_UNPINNED = ("root-unpinned", Category.UNTRUSTED, "The first certificate of the bundle is not a pinned root.", "Check the partition; a private root must be given explicitly by its fingerprint.")
+    CERTIFICATE_VERSION = ("certificate-version", Category.UNTRUSTED, "A certificate is not X.509 version 3.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_ALGORITHM = ("certificate-algorithm", Category.UNTRUSTED, "A certificate is not signed with ecdsa-with-SHA384, or its two algorithm fields differ.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_KEY = ("certificate-key", Category.UNTRUSTED, "A certificate's key is not an uncompressed P-384 point on the curve.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_ISSUER = ("certificate-issuer", Category.UNTRUSTED, "A certificate's issuer is not the subject of the next one up.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_KEY_ID = ("certificate-key-id", Category.UNTRUSTED, "The authority key identifier is not the subject key identifier of the next one up.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_REPEATED = ("certificate-repeated", Category.UNTRUSTED, "The same certificate appears twice in the chain.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_CA = ("certificate-ca", Category.UNTRUSTED, "A certificate that signs another is not a CA, or its BasicConstraints are absent or not critical.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_PATH_LENGTH = ("certificate-path-length", Category.UNTRUSTED, "A path length constraint is exceeded, or set on the leaf.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_KEY_USAGE = ("certificate-key-usage", Category.UNTRUSTED, "A certificate's key usage does not allow what it is used for.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_LEAF_CA = ("certificate-leaf-ca", Category.UNTRUSTED, "The leaf is a CA, or lacks BasicConstraints.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_EXTENSION = ("certificate-extension", Category.UNTRUSTED, "A critical extension is unknown, or an extension stands twice.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_SIGNATURE = ("certificate-signature", Category.UNTRUSTED, "A certificate's signature is not its issuer's.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    CERTIFICATE_NOT_YET_VALID = ("certificate-not-yet-valid", Category.UNTRUSTED, "A certificate is not valid yet at the time of verification.", "Check the clock; use the recorded mode for a document from the past.")
+    CERTIFICATE_EXPIRED = ("certificate-expired", Category.UNTRUSTED, "A certificate is no longer valid at the time of verification.", "Ask for a fresh document; use the recorded mode for one from the past.")
+    CERTIFICATE_REVOKED = ("certificate-revoked", Category.UNTRUSTED, "A certificate is on the revocation set you gave.", "Do not trust the instance; see why it was revoked.")
+    TIMESTAMP_OUTSIDE_CHAIN = ("timestamp-outside-chain", Category.UNTRUSTED, "The document's own time lies outside a certificate's validity.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    SIGNATURE_INVALID = ("signature-invalid", Category.FORGED, "The document's signature is not the leaf's over these bytes.", "Treat the document as forged.")
+    EVIDENCE_TOO_OLD = ("evidence-too-old", Category.STALE, "The document is older than the allowed age.", "Ask for a fresh document, with a fresh nonce.")
+    EVIDENCE_FROM_FUTURE = ("evidence-from-future", Category.STALE, "The document's time is ahead of the clock by more than the allowed skew.", "Check this machine's clock.")
+    NONCE_REPLAYED = ("nonce-replayed", Category.STALE, "The nonce was seen before.", "Make a new nonce for each request.")
+    KIND_MISMATCH = ("kind-mismatch", Category.POLICY, "The evidence is of the other kind: NitroTPM where an enclave is expected, or the reverse.", "Use the policy made for that kind.")
+    PCR_MISMATCH = ("pcr-mismatch", Category.POLICY, "A PCR is not any of the expected values.", "Compare with the measurements of your build; the message names the PCR.")
+    PCR_ABSENT = ("pcr-absent", Category.POLICY, "An expected PCR is not in the document.", "Lock the PCR before asking for the document, or do not expect it.")
+    PCR_NOT_ZERO = ("pcr-not-zero", Category.POLICY, "A PCR that must be zero is not.", "Find out what extended it.")
+    PCR_ZERO = ("pcr-zero", Category.POLICY, "A PCR that must not be zero is.", "For PCR8: sign the image.")
+    DEBUG_EVIDENCE = ("debug-evidence", Category.POLICY, "PCR0, PCR1 or PCR2 is zero: the enclave runs in debug mode.", "Start the enclave without debug mode.")
+    NONCE_MISMATCH = ("nonce-mismatch", Category.POLICY, "The nonce is not the expected one.", "The document answers another request; ask again.")
+    USER_DATA_MISMATCH = ("user-data-mismatch", Category.POLICY, "The user data is not the expected one.", "The document speaks for something else.")
+    PUBLIC_KEY_MISMATCH = ("public-key-mismatch", Category.POLICY, "The public key is not the expected one.", "The document speaks for another key.")
+    FIELD_PRESENT = ("field-present", Category.POLICY, "A field that must be absent is present.", "Expect a value, or ignore the field explicitly.")
+    RECIPIENT_KEY = ("recipient-key", Category.POLICY, "The public key is not an RSA SubjectPublicKeyInfo that KMS takes as recipient.", "Use RSA of 2048 bits or more with exponent 65537, as DER, without trailing bytes.")
+    NAMES_MISMATCH = ("names-mismatch", Category.UNTRUSTED, "The certificate names do not agree with the module id and region.", "The sender's bytes are wrong or were changed on the way; get the document again.")
+    REGION_MISMATCH = ("region-mismatch", Category.POLICY, "The region in the certificates is not an expected one.", "Compare with where the enclave should run.")
+    INSTANCE_MISMATCH = ("instance-mismatch", Category.POLICY, "PCR4 is not the digest of the instance id in the module id.", "Treat the host as suspect.")
+    REFERENCE_EXPIRED = ("reference-expired", Category.POLICY, "The only matching reference value has expired.", "Approve the measurement again, or move to the current one.")
+    USAGE_HEX = ("usage-hex", Category.USAGE, "A value is not hex.", "Give an even number of hex digits without separators.")
+    USAGE_DIGEST = ("usage-digest", Category.USAGE, "A SHA-384 value has another length than 48 bytes.", "Give 96 hex digits.")
+    USAGE_PCR_INDEX = ("usage-pcr-index", Category.USAGE, "A PCR index is out of range.", "Give an index from 0 to 31.")
+    USAGE_NONCE = ("usage-nonce", Category.USAGE, "A nonce is too short or too long.", "Give 16 to 1024 bytes.")
+    USAGE_KEY_ARN = ("usage-key-arn", Category.USAGE, "Not a full key ARN.", "Give the ARN of the key itself; aliases and bare ids are refused.")
+    USAGE_POLICY = ("usage-policy", Category.USAGE, "An appraisal policy that cannot be meant: no PCR0, or an all-zero expectation.", "State at least one reference value for PCR0 (PCR4, 7 and 12 for NitroTPM).")
+    USAGE_TIME = ("usage-time", Category.USAGE, "A time or duration that cannot be meant.", "Give seconds, or an RFC 3339 time with its offset.")
+    USAGE_FILE = ("usage-file", Category.USAGE, "A file cannot be read or written.", "Check the path and its permissions.")
+    # fmt: on
+
+
+class PcrgateError(Exception):
+    """Carry a stable code and a message of public values.
+
+    Attributes:
+        code: which refusal this is.
+        message: the fact, then the expectation; lower case, no secret values.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(f"{code.code}: {message}")
+        self.code: Final = code
+        self.message: Final = message
+
+    def __reduce__(self) -> tuple[type["PcrgateError"], tuple[ErrorCode, str]]:
+        return type(self), (self.code, self.message)
+
+
+class EvidenceError(PcrgateError):
+    """Evidence was refused; the subclass says at which step."""
+
+
+class MalformedEvidenceError(EvidenceError):
+    """The bytes are not an attestation document as specified."""
+
+
+class UntrustedEvidenceError(EvidenceError):
+    """The certificate chain does not lead to a pinned root."""
+
+
+class ForgedEvidenceError(EvidenceError):
+    """The signature is not the leaf's over these bytes."""
+
+
+class StaleEvidenceError(EvidenceError):
+    """The document is too old, or from the future."""
+
+
+class AppraisalError(EvidenceError):
+    """The document is authentic but not what the policy expects."""
+
+
+class KeyPolicyError(PcrgateError):
+    """A key policy, identity policy, grant or template input was refused."""
+
+
+class ReleaseError(PcrgateError):
+    """Something was not released, or what came is not what was asked for."""
+
+
+class ManifestError(PcrgateError):
+    """A release manifest was refused."""
+
+
+class SessionError(PcrgateError):
+    """A session message or ticket was refused."""
+
+
+class ReceiptError(PcrgateError):
+    """A receipt was refused."""
+
+
+class WireError(PcrgateError):
+    """A frame or message on the wire was refused."""
+
+
+class NsmError(PcrgateError):
+    """The Nitro Secure Module refused, or its answer is not as specified."""
+
+
+class UsageError(PcrgateError):
+    """The caller asked for something that cannot be meant."""

@@ -1,0 +1,1 @@
+"""Ask AWS KMS with an attestation document as recipient."""

@@ -1,0 +1,1 @@
+"""Make, sign and check release manifests."""

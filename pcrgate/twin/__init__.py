@@ -1,0 +1,1 @@
+"""The AWS of a laptop: KMS with Recipient, a software NSM, a dev PKI."""

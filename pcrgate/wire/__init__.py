@@ -1,0 +1,1 @@
+"""Frame and encode what crosses the vsock."""
