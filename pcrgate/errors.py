@@ -144,6 +144,10 @@ class PcrgateError(Exception):
         return type(self), (self.code, self.message)
 
 
+class CborError(PcrgateError):
+    """Bytes are not the one CBOR item they must be; each reader converts this at its edge."""
+
+
 class EvidenceError(PcrgateError):
     """Evidence was refused; the subclass says at which step."""
 
