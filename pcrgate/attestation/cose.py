@@ -22,7 +22,8 @@ P384_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4
 """Order n of the P-384 group. Spec: FIPS 186-4, D.1.2.4."""
 
 _TAG_18: Final = 0xD2
-_ES384_HEADER: Final = {1: -35}
+_ES384_HEADER: Final = b"\xa1\x01\x38\x22"
+"""The map {1: -35} in its one strict encoding, so that comparing bytes compares the map. Spec: RFC 9053, 2.1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +72,15 @@ def parse_sign1(document: bytes) -> UnverifiedSign1:
         raise MalformedEvidenceError(ErrorCode.COSE_TAG, "the document carries a tag other than one tag 18")
     try:
         envelope = decode(body)
-        if not isinstance(envelope, list) or len(envelope) != 4:
-            raise MalformedEvidenceError(ErrorCode.COSE_STRUCTURE, "the document is not an array of four")
-        protected, unprotected, payload, signature = envelope
-        # (3) protected header exactly {1: -35}, unprotected header empty
-        if type(protected) is not bytes:
-            raise MalformedEvidenceError(ErrorCode.COSE_PROTECTED, "the protected header is not a byte string")
-        if not protected or decode(protected) != _ES384_HEADER:
-            raise MalformedEvidenceError(ErrorCode.COSE_PROTECTED, "the protected header is not {1: -35} (ES384)")
     except CborError as error:
         raise MalformedEvidenceError(error.code, f"envelope, {error.message}") from error
-    if unprotected != {} or type(unprotected) is not dict:
+    if type(envelope) is not list or len(envelope) != 4:
+        raise MalformedEvidenceError(ErrorCode.COSE_STRUCTURE, "the document is not an array of four")
+    protected, unprotected, payload, signature = envelope
+    # (3) protected header exactly {1: -35}, unprotected header empty
+    if type(protected) is not bytes or protected != _ES384_HEADER:
+        raise MalformedEvidenceError(ErrorCode.COSE_PROTECTED, "the protected header is not {1: -35} (ES384)")
+    if type(unprotected) is not dict or unprotected:
         raise MalformedEvidenceError(ErrorCode.COSE_UNPROTECTED, "the unprotected header is not the empty map")
     # (4) payload 1 to 16384 bytes; signature 96 bytes, r and s in [1, n-1]; low S is not demanded
     if type(payload) is not bytes or not 1 <= len(payload) <= PAYLOAD_MAX_BYTES:
