@@ -1,0 +1,1 @@
+"""Test the envelope: recipient, materials, weights, model files."""

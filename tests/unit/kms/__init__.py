@@ -1,0 +1,1 @@
+"""Test the attested KMS client and the NSM client."""
