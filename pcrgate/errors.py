@@ -123,6 +123,7 @@ class ErrorCode(Enum):
     USAGE_KEY_ARN = ("usage-key-arn", Category.USAGE, "Not a full key ARN.", "Give the ARN of the key itself; aliases and bare ids are refused.")
     USAGE_POLICY = ("usage-policy", Category.USAGE, "An appraisal policy that cannot be meant: no PCR0, or an all-zero expectation.", "State at least one reference value for PCR0 (PCR4, 7 and 12 for NitroTPM).")
     USAGE_TIME = ("usage-time", Category.USAGE, "A time or duration that cannot be meant.", "Give seconds, or an RFC 3339 time with its offset.")
+    USAGE_NSM = ("usage-nsm", Category.USAGE, "A software NSM or development PKI that cannot be meant: its seed, module id, region or registers.", "The message says which value and what is expected.")
     USAGE_FILE = ("usage-file", Category.USAGE, "A file cannot be read or written.", "Check the path and its permissions.")
     # --- release: NSM device, KMS answers, envelope, weights --------------------------------------------------------
     NSM_DEVICE_MISSING = ("nsm-device-missing", Category.DEVICE, "The NSM device cannot be opened.", "Run inside a Nitro Enclave or on a NitroTPM instance whose kernel has the nsm driver; locally, use the software NSM of pcrgate.twin.")
@@ -149,6 +150,16 @@ class ErrorCode(Enum):
     WEIGHTS_SOURCE = ("weights-source", Category.RELEASE, "The source of sealed weights failed and could not be resumed.", "Check the parent and the store behind it.")
     MODEL_FILE = ("model-file", Category.RELEASE, "A model file was refused before it was loaded.", "Export the model again as safetensors or ONNX, without external data.")
     USAGE_RECIPIENT_KEY = ("usage-recipient-key", Category.USAGE, "A recipient key that cannot be used.", "Make a fresh RSA key of 2048, 3072 or 4096 bits for each call.")
+    # --- key policies ------------------------------------------------------------------------------------------------
+    POLICY_JSON = ("policy-json", Category.KEY_POLICY, "A policy document, grant list or key description is not strict JSON of the expected shape.", "Check the file; comments, trailing commas and NaN are not JSON.")
+    POLICY_DUPLICATE_KEY = ("policy-duplicate-key", Category.KEY_POLICY, "An element, operator or condition key is given twice in one object.", "Merge the two: which of them counts is decided differently by different readers.")
+    POLICY_TOO_LARGE = ("policy-too-large", Category.KEY_POLICY, "A policy document is larger, deeper or has more statements than the limit.", "Shorten it; each measurement costs about 100 bytes in every statement that lists it.")
+    POLICY_VERSION = ("policy-version", Category.KEY_POLICY, "The Version of a policy document is not one that AWS knows.", "Use 2012-10-17.")
+    POLICY_ELEMENT = ("policy-element", Category.KEY_POLICY, "An element of a policy document is missing, unknown, empty or of the wrong shape.", "Compare with the policy grammar; the message names the element and its statement.")
+    POLICY_OPERATOR = ("policy-operator", Category.KEY_POLICY, "A condition operator is unknown or cannot be combined so.", "Use an operator of the IAM policy language.")
+    POLICY_VALUE = ("policy-value", Category.KEY_POLICY, "A condition value is not of the type that its operator compares.", "Give a number, a date, true or false, base64 or an address range, as the operator asks.")
+    POLICY_PRINCIPAL = ("policy-principal", Category.KEY_POLICY, "A principal is missing, not allowed here, or not one that AWS accepts.", "Name full ARNs, twelve-digit accounts, services, or a lone asterisk.")
+    POLICY_REQUEST = ("policy-request", Category.KEY_POLICY, "A request, grant or key description to be judged cannot be meant.", "Name the principal and the key by full ARN, and every context key once.")
     # fmt: on
 
 
