@@ -20,6 +20,7 @@ class Category(Enum):
     RELEASE = "release"
     DEVICE = "device"
     USAGE = "usage"
+    INTERNAL = "internal"
 
 
 class ErrorCode(Enum):
@@ -125,6 +126,10 @@ class ErrorCode(Enum):
     USAGE_TIME = ("usage-time", Category.USAGE, "A time or duration that cannot be meant.", "Give seconds, or an RFC 3339 time with its offset.")
     USAGE_NSM = ("usage-nsm", Category.USAGE, "A software NSM or development PKI that cannot be meant: its seed, module id, region or registers.", "The message says which value and what is expected.")
     USAGE_FILE = ("usage-file", Category.USAGE, "A file cannot be read or written.", "Check the path and its permissions.")
+    # --- frame: the command line ------------------------------------------------------------------------------------
+    USAGE_ARGUMENTS = ("usage-arguments", Category.USAGE, "The command line names an unknown group, command, option or value.", "See --help of the command.")
+    USAGE_EXTRA = ("usage-extra", Category.USAGE, "The command needs a package that is not installed.", "Install the extra that the message names.")
+    INTERNAL = ("internal", Category.INTERNAL, "An error that pcrgate did not foresee; nothing was accepted.", "Set PCRGATE_TRACEBACK=1, run it again, and report what it prints.")
     # --- release: NSM device, KMS answers, envelope, weights --------------------------------------------------------
     NSM_DEVICE_MISSING = ("nsm-device-missing", Category.DEVICE, "The NSM device cannot be opened.", "Run inside a Nitro Enclave or on a NitroTPM instance whose kernel has the nsm driver; locally, use the software NSM of pcrgate.twin.")
     NSM_DEVICE_FAILED = ("nsm-device-failed", Category.DEVICE, "The NSM driver failed to carry a request.", "Try again; if it stays, restart the enclave.")
@@ -160,6 +165,10 @@ class ErrorCode(Enum):
     POLICY_VALUE = ("policy-value", Category.KEY_POLICY, "A condition value is not of the type that its operator compares.", "Give a number, a date, true or false, base64 or an address range, as the operator asks.")
     POLICY_PRINCIPAL = ("policy-principal", Category.KEY_POLICY, "A principal is missing, not allowed here, or not one that AWS accepts.", "Name full ARNs, twelve-digit accounts, services, or a lone asterisk.")
     POLICY_REQUEST = ("policy-request", Category.KEY_POLICY, "A request, grant or key description to be judged cannot be meant.", "Name the principal and the key by full ARN, and every context key once.")
+    # --- twin state -------------------------------------------------------------------------------------------------
+    TWIN_STATE_LOCKED = ("twin-state-locked", Category.USAGE, "Another twin uses the state directory.", "End the other twin, or give another directory.")
+    TWIN_STATE_CORRUPT = ("twin-state-corrupt", Category.USAGE, "The journal in the state directory is damaged.", "Restore the directory, or begin with an empty one.")
+    TWIN_STATE_VERSION = ("twin-state-version", Category.USAGE, "The state was written by another version of the twin.", "Use the version that wrote it, or begin with an empty directory.")
     # fmt: on
 
 
