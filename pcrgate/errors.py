@@ -169,6 +169,9 @@ class ErrorCode(Enum):
     TWIN_STATE_LOCKED = ("twin-state-locked", Category.USAGE, "Another twin uses the state directory.", "End the other twin, or give another directory.")
     TWIN_STATE_CORRUPT = ("twin-state-corrupt", Category.USAGE, "The journal in the state directory is damaged.", "Restore the directory, or begin with an empty one.")
     TWIN_STATE_VERSION = ("twin-state-version", Category.USAGE, "The state was written by another version of the twin.", "Use the version that wrote it, or begin with an empty directory.")
+    # --- prover ------------------------------------------------------------------------------------------------------
+    PROVE_QUESTION = ("prove-question", Category.KEY_POLICY, "What is to be proven cannot be meant: no or zero measurements, or a policy of the wrong kind.", "Approve at least one non-zero PCR0, or NitroTPM PCR4, PCR7 and PCR12 together.")
+    PROVE_LIMIT = ("prove-limit", Category.KEY_POLICY, "The policies name more principals or condition keys than the prover takes.", "Split the policy; no real key policy comes near the limit in the message.")
     # fmt: on
 
 
