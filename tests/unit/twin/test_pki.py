@@ -1,12 +1,14 @@
 """The development PKI has the shapes, lifetimes and nesting of the real one, and is the same for the same seed."""
 
 import datetime as dt
+import itertools
 import stat
 from pathlib import Path
 
 import cbor2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pcrgate.errors import ErrorCode, UsageError
@@ -84,7 +86,7 @@ def test_lifetimes_and_nesting_hold_at_any_time_of_the_grid() -> None:
         now_ms = NOW_MS + step * hour_ms
         leaf = chain(pki, now_ms)
         levels = certificates(leaf)
-        for parent, child in zip(levels, levels[1:], strict=False):
+        for parent, child in itertools.pairwise(levels):
             child.verify_directly_issued_by(parent)
             assert parent.not_valid_before_utc <= child.not_valid_before_utc
             assert child.not_valid_after_utc <= parent.not_valid_after_utc
@@ -102,7 +104,7 @@ def test_lifetimes_and_nesting_hold_at_any_time_of_the_grid() -> None:
 @pytest.mark.parametrize("now_ms", [1_577_836_800_000, 2_514_764_800_999])
 def test_the_chain_nests_at_the_first_and_last_moment_of_use(now_ms: int) -> None:
     levels = certificates(chain(DevPki(b"edges" * 8), now_ms))
-    for parent, child in zip(levels, levels[1:], strict=False):
+    for parent, child in itertools.pairwise(levels):
         assert parent.not_valid_before_utc <= child.not_valid_before_utc
         assert child.not_valid_after_utc <= parent.not_valid_after_utc
 
@@ -179,7 +181,8 @@ def test_saving_and_loading_gives_the_same_pki(tmp_path: Path) -> None:
     assert loaded.root_fingerprint == pki.root_fingerprint
     assert chain(loaded).certificate == chain(pki).certificate
     assert stat.S_IMODE((tmp_path / "pki" / SEED_FILE).stat().st_mode) == 0o600
-    assert x509.load_pem_x509_certificate((tmp_path / "pki" / ROOT_FILE).read_bytes())
+    root = x509.load_pem_x509_certificate((tmp_path / "pki" / ROOT_FILE).read_bytes())
+    assert root.fingerprint(hashes.SHA256()) == pki.root_fingerprint
 
 
 def test_saving_closes_a_seed_file_that_others_could_read(tmp_path: Path) -> None:
