@@ -122,7 +122,16 @@ def verify(
         _verify_freshness(parsed, time)
     # (24) names
     region, partition = verify_names(parsed, chain)
-    return _evidence(document, parsed, chain, time, verified_at_ms, region, partition, bool(revocations))
+    return _evidence(
+        document,
+        parsed,
+        chain,
+        time,
+        verified_at_ms=verified_at_ms,
+        region=region,
+        partition=partition,
+        revocation_checked=bool(revocations),
+    )
 
 
 def _verify_validity(document: UnverifiedDocument, chain: tuple[TrustedCertificate, ...], time: Live | Recorded) -> int:
@@ -166,6 +175,7 @@ def _evidence(
     parsed: UnverifiedDocument,
     chain: tuple[TrustedCertificate, ...],
     time: Live | Recorded,
+    *,
     verified_at_ms: int,
     region: str,
     partition: str,
