@@ -20,7 +20,8 @@ demo: setup ## record evidence, verify it, tamper with it, see it refused
 
 test: check ## check, then every test under coverage with its gates
 	@mkdir -p build
-	$(BIN)/python -m pytest -n 2 --cov --cov-report= --junitxml=build/junit.xml
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n 2 --junitxml=build/junit.xml
 	$(BIN)/python -m tests.gate
 
 check: setup ## linter, formatter, types, import contracts, generated documents

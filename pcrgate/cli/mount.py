@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pcrgate.cli.main import Group, missing_extra
+from pcrgate.cli.main import EXIT_INTERRUPTED, Group, missing_extra
 from pcrgate.errors import ErrorCode, UsageError
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
@@ -34,14 +34,15 @@ def run(words: Sequence[str], groups: Iterable[Group]) -> int:
         raise UsageError(ErrorCode.USAGE_ARGUMENTS, fact[:1].lower() + fact[1:]) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
+    except SystemExit as left:
+        # typer turns a closed pipe into exit code 1, which is our word for a refusal.
+        if isinstance(left.__context__, BrokenPipeError):
+            raise left.__context__ from None
+        raise
     code = result if isinstance(result, int) else 0
-    if code == EXIT_BY_SIGNAL:
+    if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
         raise KeyboardInterrupt
     return code
-
-
-EXIT_BY_SIGNAL: Final = 130
-"""What typer returns for an interrupted command."""
 
 
 def build(called: str | None, groups: Iterable[Group]) -> typer.Typer:

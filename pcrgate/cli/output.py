@@ -1,7 +1,7 @@
 """What every command group shares: JSON and tables on stdout, progress on stderr, input with a limit.
 
-Text from evidence, manifests or the network reaches a terminal only through :func:`pcrgate.cli.text.printable`: a document's author
-must not be able to move the cursor or recolour a verdict.
+Text from evidence, manifests or the network reaches a terminal only through :func:`pcrgate.cli.text.printable`: a
+document's author must not be able to move the cursor or recolour a verdict.
 """
 
 import json
