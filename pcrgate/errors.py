@@ -180,6 +180,10 @@ class ErrorCode(Enum):
     ROLLOVER_TRANSITION = ("rollover-transition", Category.KEY_POLICY, "A measurement cannot go from its state to the one asked for.", "The message names the states that may follow.")
     ROLLOVER_NOT_READY = ("rollover-not-ready", Category.KEY_POLICY, "A step of a roll-over may not be taken yet.", "Wait or probe as the message says, then try again.")
     ROLLOVER_EXPIRED = ("rollover-expired", Category.KEY_POLICY, "A measurement has expired and can only be removed.", "Remove it; announce it again if it is still meant.")
+    # --- twin server ------------------------------------------------------------------------------------------------
+    TWIN_SETTINGS = ("twin-settings", Category.USAGE, "Settings or a control request that the twin cannot mean.", "The message says which value and what is expected.")
+    TWIN_UNREACHABLE = ("twin-unreachable", Category.USAGE, "No twin answers at the address.", "Start one with `pcrgate twin up`, or give the address it printed.")
+    USAGE_PORT = ("usage-port", Category.USAGE, "A port is in use, or not ours to listen on.", "End the other program, or give another port; 0 takes any free one.")
     # --- twin state -------------------------------------------------------------------------------------------------
     TWIN_STATE_LOCKED = ("twin-state-locked", Category.USAGE, "Another twin uses the state directory.", "End the other twin, or give another directory.")
     TWIN_STATE_CORRUPT = ("twin-state-corrupt", Category.USAGE, "The journal in the state directory is damaged.", "Restore the directory, or begin with an empty one.")
