@@ -109,6 +109,12 @@ def _wants_json(words: Sequence[str]) -> bool:
     return "--json" in head
 
 
+def tell_refusal(error: PcrgateError) -> None:
+    """Write the two lines of a refusal on stderr; a command that prints its own JSON verdict calls this itself."""
+    # The message may quote a name that somebody else chose.
+    sys.stderr.write(f"refused: {error.code.code}: {printable(error.message)}\nnext: {error.code.advice}\n")
+
+
 def _refuse(error: PcrgateError, *, as_json: bool) -> int:
     code = error.code
     try:
@@ -116,8 +122,7 @@ def _refuse(error: PcrgateError, *, as_json: bool) -> int:
             verdict = {"verdict": "rejected", "code": code.code, "message": error.message, "advice": code.advice}
             sys.stdout.write(json.dumps(verdict, indent=2) + "\n")
             sys.stdout.flush()
-        # The message may quote a name that somebody else chose.
-        sys.stderr.write(f"refused: {code.code}: {printable(error.message)}\nnext: {code.advice}\n")
+        tell_refusal(error)
     except BrokenPipeError:
         _pipe_closed()
     return EXIT_USAGE if code.category is Category.USAGE else EXIT_REFUSED

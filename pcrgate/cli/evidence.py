@@ -1,0 +1,190 @@
+"""``pcrgate evidence``: inspect, verify and record attestation documents."""
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Final, Never
+
+import typer
+
+from pcrgate.attestation.anchors import AWS_ROOTS, Roots
+from pcrgate.attestation.appraisal import AttestationResult, appraise
+from pcrgate.attestation.cose import parse_sign1
+from pcrgate.attestation.document import parse_payload
+from pcrgate.attestation.evidence import VerifiedEvidence
+from pcrgate.attestation.policy import EnclavePolicy, NitroTpmPolicy
+from pcrgate.attestation.report import (
+    describe_cautions,
+    describe_checks,
+    describe_evidence,
+    describe_omitted,
+    describe_unverified,
+)
+from pcrgate.attestation.text import TEXT_MAX_BYTES, read_document_text
+from pcrgate.attestation.verifier import MAX_AGE_S, Live, Recorded, verify
+from pcrgate.cli.evidence_policy import enclave_policy, nitrotpm_policy
+from pcrgate.cli.evidence_tables import show_evidence, show_result
+from pcrgate.cli.main import EXIT_REFUSED, tell_refusal
+from pcrgate.cli.output import print_json, read_input
+from pcrgate.errors import ErrorCode, EvidenceError, PcrgateError, UsageError
+from pcrgate.units import FIELD_MAX_BYTES, parse_hex
+
+app = typer.Typer(no_args_is_help=True)
+
+_DER_KEY_MAX_BYTES: Final = FIELD_MAX_BYTES
+
+
+class Kind(Enum):
+    """Name the kind of evidence a policy is for."""
+
+    ENCLAVE = "enclave"
+    NITROTPM = "nitrotpm"
+
+
+_FILE = Annotated[str, typer.Argument(metavar="FILE", help="Raw, base64 or hex; - reads standard input.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_ROOT = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root-fingerprint", metavar="HEX", help="Pin this root (SHA-256 of its DER) instead of AWS's. Repeatable."
+    ),
+]
+
+
+@app.command()
+def inspect(file: _FILE, *, root_fingerprint: _ROOT = None, as_json: _JSON = False) -> None:
+    """Check structure, chain and signature at the document's own time, and print what it says.
+
+    Nothing is compared with a policy: authentic does not mean acceptable. Exit 0 authentic, 1 refused, 2 usage.
+    """
+    roots = _roots(root_fingerprint)
+    data = read_input(file, TEXT_MAX_BYTES)
+
+    def judge(document: bytes) -> VerifiedEvidence:
+        return verify(document, roots, Recorded())
+
+    evidence = _judge(data, judge, as_json=as_json)
+    if as_json:
+        print_json({"verdict": "authentic", "code": None, **_grounds(evidence), **describe_evidence(evidence)})
+    else:
+        show_evidence(evidence, "authentic at its own time; compared with no policy")
+
+
+@app.command("verify")
+def verify_command(
+    file: _FILE,
+    *,
+    pcr: Annotated[
+        list[str] | None,
+        typer.Option("--pcr", metavar="N=HEX|zero", help="Expect a register; repeat one N to accept several values."),
+    ] = None,
+    nonce: Annotated[str | None, typer.Option(metavar="HEX", help="Expect this nonce.")] = None,
+    public_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Expect the bytes of this file as public key.")
+    ] = None,
+    user_data: Annotated[str | None, typer.Option(metavar="HEX", help="Expect this user data.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Judge live at this RFC 3339 time, not now.")] = None,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Judge at the document's own time.")] = False,
+    max_age: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help=f"Oldest document accepted live; default {MAX_AGE_S}.")
+    ] = None,
+    kind: Annotated[Kind, typer.Option(help="Who must have attested.")] = Kind.ENCLAVE,
+    insecure_allow_debug: Annotated[
+        bool, typer.Option("--insecure-allow-debug", help="Accept an enclave whose memory can be read.")
+    ] = False,
+    root_fingerprint: _ROOT = None,
+    as_json: _JSON = False,
+) -> None:
+    """Verify a document and compare it with what you expect.
+
+    An enclave needs --pcr 0=HEX; a NitroTPM needs --pcr 4=, 7= and 12=. What is not named is not compared, and the
+    result says so. Exit 0 accepted, 1 refused (the first line on stderr names the code and the fact), 2 usage.
+    """
+    roots = _roots(root_fingerprint)
+    mode = _time(at, max_age, recorded=recorded)
+    key = None if public_key is None else read_input(public_key, _DER_KEY_MAX_BYTES)
+    policy: EnclavePolicy | NitroTpmPolicy
+    if kind is Kind.ENCLAVE:
+        policy = enclave_policy(
+            pcr or [], nonce=nonce, user_data=user_data, public_key=key, insecure_allow_debug=insecure_allow_debug
+        )
+    elif insecure_allow_debug:
+        raise UsageError(ErrorCode.USAGE_POLICY, "a NitroTPM has no debug mode, expected no --insecure-allow-debug")
+    else:
+        policy = nitrotpm_policy(pcr or [], nonce=nonce, user_data=user_data, public_key=key)
+    data = read_input(file, TEXT_MAX_BYTES)
+    evidence = _judge(data, lambda document: verify(document, roots, mode), as_json=as_json)
+    try:
+        result = appraise(evidence, policy)
+    except EvidenceError as error:
+        _refuse(error, {**_grounds(evidence), **describe_evidence(evidence)}, as_json=as_json)
+    if as_json:
+        print_json(
+            {
+                "verdict": "accepted",
+                "code": None,
+                "matched": {str(index): name for index, name in result.matched},
+                **_grounds(result),
+                **describe_evidence(evidence),
+            }
+        )
+    else:
+        show_result(result)
+
+
+def _judge(data: bytes, judge: Callable[[bytes], VerifiedEvidence], *, as_json: bool) -> VerifiedEvidence:
+    """Return the evidence, or end the command with a refusal that shows what the document claims."""
+    document = b""
+    try:
+        document = read_document_text(data)
+        return judge(document)
+    except EvidenceError as error:
+        claims: dict[str, object] = {"checks": [], "not_checked": [], "warnings": [], "unverified": None}
+        try:
+            claims["unverified"] = describe_unverified(parse_payload(parse_sign1(document).payload))
+        except EvidenceError:
+            claims["unverified"] = None
+        _refuse(error, claims, as_json=as_json)
+
+
+def _refuse(error: PcrgateError, fields: dict[str, object], *, as_json: bool) -> Never:
+    if as_json:
+        code = error.code
+        print_json(
+            {"verdict": "rejected", "code": code.code, "message": error.message, "advice": code.advice, **fields}
+        )
+    tell_refusal(error)
+    raise typer.Exit(EXIT_REFUSED)
+
+
+def _grounds(judged: VerifiedEvidence | AttestationResult) -> dict[str, object]:
+    return {
+        "checks": describe_checks(judged.checks),
+        "not_checked": describe_omitted(judged.omitted),
+        "warnings": describe_cautions(judged.cautions),
+    }
+
+
+def _roots(fingerprints: list[str] | None) -> Roots:
+    if not fingerprints:
+        return AWS_ROOTS
+    return Roots.pinned(*(parse_hex(text, "the root fingerprint") for text in fingerprints))
+
+
+def _time(at: str | None, max_age: int | None, *, recorded: bool) -> Live | Recorded:
+    if recorded:
+        if at is not None or max_age is not None:
+            raise UsageError(ErrorCode.USAGE_TIME, "--recorded judges at the document's own time, expected no other")
+        return Recorded()
+    if at is None:
+        now_ms = time.time_ns() // 1_000_000
+    else:
+        try:
+            moment = dt.datetime.fromisoformat(at)
+        except ValueError as error:
+            raise UsageError(ErrorCode.USAGE_TIME, "the time is not RFC 3339, like 2026-01-31T12:00:00Z") from error
+        if moment.tzinfo is None:
+            raise UsageError(ErrorCode.USAGE_TIME, "the time has no offset, expected one like Z or +01:00")
+        now_ms = int(moment.timestamp() * 1000)
+    return Live(now_ms=now_ms, max_age_s=MAX_AGE_S if max_age is None else max_age)
