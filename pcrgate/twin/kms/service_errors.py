@@ -43,6 +43,7 @@ class AwsCode(Enum):
     INVALID_STATE = ("KMSInvalidStateException", 400)
     LIMIT_EXCEEDED = ("LimitExceededException", 400)
     MALFORMED_POLICY = ("MalformedPolicyDocumentException", 400)
+    NOT_AUTHORIZED = ("NotAuthorizedException", 400)
     NOT_FOUND = ("NotFoundException", 400)
     SERIALIZATION = ("SerializationException", 400)
     TAG = ("TagException", 400)
