@@ -154,6 +154,7 @@ class ErrorCode(Enum):
     WEIGHTS_DIGEST = ("weights-digest", Category.RELEASE, "A digest of the weights is not the one in the manifest.", "The stored file is not the one that was signed for.")
     WEIGHTS_SOURCE = ("weights-source", Category.RELEASE, "The source of sealed weights failed and could not be resumed.", "Check the parent and the store behind it.")
     MODEL_FILE = ("model-file", Category.RELEASE, "A model file was refused before it was loaded.", "Export the model again as safetensors or ONNX, without external data.")
+    USAGE_KMS = ("usage-kms", Category.USAGE, "An expectation about a KMS request that cannot be meant.", "Name an operation that takes a recipient, the full key ARN, and the encryption context it is sealed under.")
     USAGE_RECIPIENT_KEY = ("usage-recipient-key", Category.USAGE, "A recipient key that cannot be used.", "Make a fresh RSA key of 2048, 3072 or 4096 bits for each call.")
     # --- key policies ------------------------------------------------------------------------------------------------
     POLICY_JSON = ("policy-json", Category.KEY_POLICY, "A policy document, grant list or key description is not strict JSON of the expected shape.", "Check the file; comments, trailing commas and NaN are not JSON.")
