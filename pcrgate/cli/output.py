@@ -21,7 +21,7 @@ from pcrgate.errors import ErrorCode, PcrgateError, UsageError
 STANDARD_INPUT: Final = "-"
 """The file name that means standard input."""
 
-PIPED_WIDTH_COLUMNS: Final = 200
+PIPED_WIDTH_COLUMNS: Final = 120
 """Width when nobody watches: a PCR of 96 hex digits and its name fit on one line, for grep."""
 
 
