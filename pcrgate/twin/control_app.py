@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from pcrgate.errors import PcrgateError
 from pcrgate.twin.audit import AuditTrail
@@ -35,7 +36,7 @@ class ControlParts:
     audit: AuditTrail
     counters: CallCounters
     clock: TwinClock
-    environment: Callable[[], Mapping[str, str]]
+    environment: Callable[[str | None], Mapping[str, str]]
 
 
 class ControlApp:
@@ -57,6 +58,7 @@ class ControlApp:
             members = json.loads(request.body or b"{}")
             if not isinstance(members, dict):
                 return 400, {"error": "the body is not a JSON object"}
+            members |= dict(parse_qsl(request.query))
             return self._route(request.method, request.path.removeprefix(PREFIX), members)
         except (FrontDoorError, PcrgateError) as error:
             return 400, {"error": str(error)}
@@ -69,7 +71,7 @@ class ControlApp:
             case "GET", "health":
                 return 200, {"ok": True}
             case "GET", "environment":
-                return 200, dict(parts.environment())
+                return 200, dict(parts.environment(members.get("account")))
             case "GET", "modes":
                 return 200, modes_to_json(parts.modes.settings)
             case "POST", "modes":

@@ -99,6 +99,11 @@ class Twin:
         return self._listener("https" if self.settings.https_port is not None else "http").url
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Every endpoint, HTTP first."""
+        return tuple(listener.url for listener in self._listeners.values())
+
+    @property
     def http_url(self) -> str:
         """The HTTP endpoint.
 
