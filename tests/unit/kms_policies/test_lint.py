@@ -116,9 +116,19 @@ def test_each_mistake_is_found_and_explained(statement: dict[str, object], expec
 
 
 def test_not_action_and_not_principal() -> None:
-    leaky = {"Effect": "Allow", "Principal": {"AWS": PARENT}, "NotAction": "kms:Decrypt", "Resource": "*"}
+    leaky: dict[str, object] = {
+        "Effect": "Allow",
+        "Principal": {"AWS": PARENT},
+        "NotAction": "kms:Decrypt",
+        "Resource": "*",
+    }
     assert {LintCode.ALLOW_NOT_ACTION, LintCode.RELEASE_UNCONDITIONED} <= codes(leaky)
-    spares = {"Effect": "Deny", "NotPrincipal": {"AWS": PARENT}, "Action": "kms:Decrypt", "Resource": "*"}
+    spares: dict[str, object] = {
+        "Effect": "Deny",
+        "NotPrincipal": {"AWS": PARENT},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+    }
     (warned,) = [one for one in found(allow(EQUALS), GATE, spares) if one.code is LintCode.NOT_PRINCIPAL]
     assert warned.severity is Severity.WARNING
     assert warned.where == "statement 2"
