@@ -69,5 +69,16 @@ def _field(value: bytes | None) -> str:
 def _registers(evidence: VerifiedEvidence) -> list[tuple[str, str]]:
     """Return one row a register that is not zero, and one for all that are."""
     rows = [(str(index), value.hex()) for index, value in sorted(evidence.pcrs.items()) if not value.is_zero]
-    zeros = [str(index) for index, value in sorted(evidence.pcrs.items()) if value.is_zero]
-    return [*rows, (", ".join(zeros), "zero")] if zeros else rows
+    zeros = sorted(index for index, value in evidence.pcrs.items() if value.is_zero)
+    return [*rows, (_ranges(zeros), "zero")] if zeros else rows
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return ascending numbers in short: ``3, 5-7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
