@@ -14,11 +14,46 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pcrgate.errors import ErrorCode, UsageError
 
-SERVICES: Final = ("kms", "sts", "iam", "s3", "cloudtrail", "dynamodb", "logs", "ec2")
-"""Services whose regional host names the certificate carries: the ones that examples and tests point at the twin."""
+COMMERCIAL_REGIONS: Final = (
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+)
+"""Regions whose host names the certificate carries: no wildcard can stand for ``kms.REGION.amazonaws.com`` in all."""
 
-REGIONS: Final = ("us-east-1", "us-east-2", "us-west-2", "eu-central-1", "eu-west-1", "eu-north-1", "ap-southeast-2")
-"""Regions whose host names the certificate carries; a wildcard cannot stand for ``kms.REGION.amazonaws.com``."""
+GOVERNMENT_REGIONS: Final = ("us-gov-east-1", "us-gov-west-1")
+CHINA_REGIONS: Final = ("cn-north-1", "cn-northwest-1")
 
 LIFETIME_DAYS: Final = 825
 """Longest validity that common clients accept for a server certificate, so a state directory lasts two years."""
@@ -127,8 +162,8 @@ def _usage(*, certificate_sign: bool) -> x509.KeyUsage:
 
 def _names(extra_names: tuple[str, ...]) -> list[x509.GeneralName]:
     hosts = ["localhost", "iam.amazonaws.com", "sts.amazonaws.com", "s3.amazonaws.com"]
-    hosts += [f"{service}.{region}.amazonaws.com" for service in SERVICES for region in REGIONS]
-    hosts += [f"*.{region}.amazonaws.com" for region in REGIONS]
+    hosts += [f"*.{region}.amazonaws.com" for region in (*COMMERCIAL_REGIONS, *GOVERNMENT_REGIONS)]
+    hosts += [f"*.{region}.amazonaws.com.cn" for region in CHINA_REGIONS]
     hosts += list(extra_names)
     loopback = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
     return [*(x509.DNSName(host) for host in dict.fromkeys(hosts)), *loopback]

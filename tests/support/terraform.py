@@ -1,0 +1,51 @@
+"""Find Terraform and the AWS provider on this machine; tests that need them are skipped visibly without them."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+PROVIDER = "registry.terraform.io/hashicorp/aws"
+"""The provider's folder in a filesystem mirror. Spec: Terraform CLI documentation, "filesystem_mirror"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terraform:
+    """Hold what a test needs to run Terraform without a network.
+
+    Attributes:
+        binary: the executable.
+        plugin_dir: a filesystem mirror that holds the AWS provider.
+    """
+
+    binary: Path
+    plugin_dir: Path
+
+
+def find_terraform() -> Terraform | None:
+    """Return Terraform with a provider mirror, or None.
+
+    The mirror is ``$TF_PLUGIN_DIR``, else one of the usual places.
+    """
+    binary = shutil.which("terraform")
+    home = Path.home()
+    places = [
+        os.environ.get("TF_PLUGIN_DIR"),
+        home / ".terraform.d" / "plugins",
+        home / ".local" / "share" / "terraform" / "plugins",
+        "/usr/local/share/terraform/plugins",
+        "/usr/share/terraform/plugins",
+        *sorted(Path("/opt").glob("*/registry.terraform.io")),
+    ]
+    for place in places:
+        if place is None:
+            continue
+        folder = Path(place)
+        mirror = folder.parent if folder.name == "registry.terraform.io" else folder
+        if binary is not None and (mirror / PROVIDER).is_dir():
+            return Terraform(binary=Path(binary), plugin_dir=mirror)
+    return None
+
+
+MISSING = "terraform, or a mirror with its AWS provider (TF_PLUGIN_DIR), is not on this machine"
+"""Why a test was skipped."""
