@@ -1,7 +1,7 @@
 """Say which KMS operations the attested client performs, and what each may carry."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -37,7 +37,7 @@ class RecipientOperation:
     plaintext_field: str
     required: frozenset[str]
     optional: frozenset[str] = frozenset()
-    fixed: Mapping[str, str] = MappingProxyType({})
+    fixed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def takes_key(self) -> bool:
