@@ -60,8 +60,17 @@ def below(*names: str) -> Iterator[Source]:
 
 
 def imports(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield the line and the dotted name of everything imported; ``from a import b`` yields ``a.b``."""
+    """Yield the line and the dotted name of everything imported when the program runs; ``from a import b`` is ``a.b``."""
+    typed_only = {
+        id(part)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.If) and dotted(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+        for kept in node.body
+        for part in ast.walk(kept)
+    }
     for node in ast.walk(source.tree):
+        if id(node) in typed_only:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name

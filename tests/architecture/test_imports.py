@@ -18,6 +18,10 @@ OUTSIDE = {
     "pcrgate.envelope": {"cryptography"},
     "pcrgate.envelope.materials": {"cryptography", "aws_encryption_sdk"},
     "pcrgate.kms": {"cryptography", "boto3", "botocore", "aws_encryption_sdk"},
+    "pcrgate.kms.relay": {
+        "botocore",
+        "urllib3",
+    },  # botocore's own transport: the relay takes the place of its connection
     "pcrgate.manifest": {"cryptography"},
     "pcrgate.receipts": {"cryptography"},
     "pcrgate.wire": {"cryptography"},
