@@ -12,10 +12,14 @@ from typing import Any, Final, TypeAlias
 
 from kms_policies import operators
 from kms_policies.document import Condition, SetOperator, ValueType
-from kms_policies.patterns import Context, Template, match_arn, match_glob, parse_template
+from kms_policies.patterns import Atoms, Context, Template, match_arn, match_glob, parse_template
 
-_Matcher: TypeAlias = Callable[[str, Context], bool]
-"""Tells whether one value of the request matches any value of the policy."""
+_Matcher: TypeAlias = Callable[[str, Context], bool | None]
+"""Tells whether one value of the request matches any value of the policy.
+
+``None`` means that it matches none but could not be compared with all: a variable without value, or a value of the
+wrong type. Such a comparison fulfils neither an operator nor its ``Not...`` form.
+"""
 
 _ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = MappingProxyType(
     {
@@ -34,11 +38,12 @@ def _equals_matcher(templates: tuple[Template, ...], *, fold: bool) -> _Matcher:
     fixed = frozenset(_folded(template.text({}), fold=fold) for template in templates if template.is_fixed)
     variable = tuple(template for template in templates if not template.is_fixed)
 
-    def matches(value: str, context: Context) -> bool:
+    def matches(value: str, context: Context) -> bool | None:
         wanted = _folded(value, fold=fold)
         if wanted in fixed:
             return True
-        return any(_folded(template.text(context), fold=fold) == wanted for template in variable)
+        texts = [_folded(template.text(context), fold=fold) for template in variable]
+        return True if wanted in texts else None if None in texts else False
 
     return matches
 
@@ -47,14 +52,18 @@ def _folded(text: str | None, *, fold: bool) -> str | None:
     return text.lower() if fold and text is not None else text
 
 
-def _pattern_matcher(templates: tuple[Template, ...], match: Callable[[tuple[str, ...], str], bool]) -> _Matcher:
+def _pattern_matcher(templates: tuple[Template, ...], match: Callable[[Atoms, str], bool | None]) -> _Matcher:
     fixed = tuple(atoms for template in templates if template.is_fixed and (atoms := template.atoms({})) is not None)
     variable = tuple(template for template in templates if not template.is_fixed)
 
-    def matches(value: str, context: Context) -> bool:
-        if any(match(atoms, value) for atoms in fixed):
-            return True
-        return any((atoms := template.atoms(context)) is not None and match(atoms, value) for template in variable)
+    def matches(value: str, context: Context) -> bool | None:
+        incomparable = False
+        for atoms in (*fixed, *(template.atoms(context) for template in variable)):
+            outcome = None if atoms is None else match(atoms, value)
+            if outcome:
+                return True
+            incomparable = incomparable or outcome is None
+        return None if incomparable else False
 
     return matches
 
@@ -64,9 +73,9 @@ def _typed_matcher(
 ) -> _Matcher:
     wanted = tuple(read(value) for value in values)
 
-    def matches(value: str, _context: Context) -> bool:
+    def matches(value: str, _context: Context) -> bool | None:
         present = read(value)
-        return present is not None and any(compare(present, one) for one in wanted)
+        return None if present is None else any(compare(present, one) for one in wanted)
 
     return matches
 
@@ -74,9 +83,9 @@ def _typed_matcher(
 def _address_matcher(values: tuple[str, ...]) -> _Matcher:
     networks = tuple(network for value in values if (network := operators.read_network(value)) is not None)
 
-    def matches(value: str, _context: Context) -> bool:
+    def matches(value: str, _context: Context) -> bool | None:
         address = operators.read_address(value)
-        return address is not None and any(address in network for network in networks)
+        return None if address is None else any(address in network for network in networks)
 
     return matches
 
@@ -133,7 +142,8 @@ class CompiledCondition:
             if condition.set_operator is SetOperator.FOR_ALL_VALUES or condition.if_exists:
                 return True
             return negated and condition.set_operator is None
-        outcomes = (self.matcher(value, context) is not negated for value in present)
+        # By identity: what could not be compared (None) is neither a match nor its opposite.
+        outcomes = (self.matcher(value, context) is (not negated) for value in present)
         if condition.set_operator is SetOperator.FOR_ALL_VALUES:
             return all(outcomes)
         if condition.set_operator is SetOperator.FOR_ANY_VALUE:

@@ -140,6 +140,8 @@ def parse_policy(text: str | bytes, *, kind: PolicyKind, max_bytes: int | None =
     version = document.get("Version", OLD_VERSION)
     if not isinstance(version, str) or version not in (CURRENT_VERSION, OLD_VERSION):
         raise KeyPolicyError(ErrorCode.POLICY_VERSION, f"Version is not {CURRENT_VERSION} (or {OLD_VERSION})")
+    if kind is PolicyKind.RESOURCE_CONTROL and version != CURRENT_VERSION:
+        raise KeyPolicyError(ErrorCode.POLICY_VERSION, f"Version of a {kind.value} is not {CURRENT_VERSION}")
     policy_id = document.get("Id")
     if "Id" in document and (not isinstance(policy_id, str) or isinstance(policy_id, NumberText)):
         refuse_element(kind.value, "Id is not a string")

@@ -69,7 +69,7 @@ VARIABLE_TYPES: Final = frozenset({ValueType.STRING, ValueType.ARN})
 _SPELLING: Final = MappingProxyType({name.lower(): name for name in OPERATORS})
 _SET_SPELLING: Final = MappingProxyType({member.value.lower(): member for member in SetOperator})
 _IF_EXISTS: Final = "ifexists"
-_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,3})?")
+_NUMBER: Final = re.compile(r"-?\d{1,400}(?:\.\d{1,400})?")
 _DATE: Final = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?)?)?"
 )
@@ -95,7 +95,7 @@ def parse_operator(text: str) -> tuple[str, SetOperator | None, bool]:
 
 
 def read_number(text: str) -> Decimal | None:
-    """Return the number that ``text`` spells, or ``None``."""
+    """Return the integer or decimal number that ``text`` spells, or ``None``; IAM knows no exponents."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
@@ -145,8 +145,14 @@ def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
         return None
 
 
+def read_arn_pattern(text: str) -> str | None:
+    """Return ``text`` when it has the six parts of an ARN or holds a variable, else ``None``."""
+    return text if text.count(":") >= 5 or "${" in text else None
+
+
 _READERS: Final = MappingProxyType(
     {
+        ValueType.ARN: read_arn_pattern,
         ValueType.NUMERIC: read_number,
         ValueType.DATE: read_date,
         ValueType.BOOL: read_bool,

@@ -29,7 +29,7 @@ _VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
 _WITH_DEFAULT: Final = re.compile(r"([^,]*),\s*'([^']*)'\s*")
 _ESCAPES: Final = frozenset({"*", "?", "$"})
 
-_Atoms: TypeAlias = tuple[str, ...]
+Atoms: TypeAlias = tuple[str, ...]
 """A pattern piece by piece: one character each, or one of the two words above for a wildcard."""
 
 
@@ -67,7 +67,7 @@ class Template:
                 out.append(part if isinstance(part, str) else part[0])
         return "".join(out)
 
-    def atoms(self, context: Context) -> _Atoms | None:
+    def atoms(self, context: Context) -> Atoms | None:
         """Return it as atoms with variables replaced; what a variable brings is never a wildcard."""
         out: list[str] = []
         for part in self.parts:
@@ -131,12 +131,12 @@ def _source(atoms: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=_CACHED_PATTERNS)
-def _compile(atoms: _Atoms) -> re.Pattern[str]:
+def _compile(atoms: Atoms) -> re.Pattern[str]:
     return re.compile(_source(atoms), re.DOTALL)
 
 
 @lru_cache(maxsize=_CACHED_PATTERNS)
-def _compile_arn(atoms: _Atoms) -> tuple[re.Pattern[str], ...] | None:
+def _compile_arn(atoms: Atoms) -> tuple[re.Pattern[str], ...] | None:
     parts: list[list[str]] = [[]]
     for atom in atoms:
         if atom == ":" and len(parts) < ARN_PARTS:
@@ -146,21 +146,21 @@ def _compile_arn(atoms: _Atoms) -> tuple[re.Pattern[str], ...] | None:
     return tuple(_compile(tuple(part)) for part in parts) if len(parts) == ARN_PARTS else None
 
 
-def match_glob(atoms: _Atoms, value: str) -> bool:
+def match_glob(atoms: Atoms, value: str) -> bool:
     """Tell whether ``value`` as a whole fits the pattern, upper and lower case apart."""
     return _compile(atoms).fullmatch(value) is not None
 
 
-def match_arn(atoms: _Atoms, value: str) -> bool:
-    """Tell whether ``value`` is an ARN each of whose six parts fits that part of the pattern."""
+def match_arn(atoms: Atoms, value: str) -> bool | None:
+    """Tell whether each of the six parts of ``value`` fits that part of the pattern; ``None`` unless both have six."""
     compiled = _compile_arn(atoms)
     parts = value.split(":", ARN_PARTS - 1)
     if compiled is None or len(parts) != ARN_PARTS:
-        return False
+        return None
     return all(pattern.fullmatch(part) for pattern, part in zip(compiled, parts, strict=True))
 
 
-def match_resource(atoms: _Atoms, value: str) -> bool:
+def match_resource(atoms: Atoms, value: str) -> bool:
     """Tell whether a resource fits the pattern of a statement.
 
     A pattern of fewer than six parts is completed with stars. A star at the end of a part may reach over colons.
@@ -169,7 +169,7 @@ def match_resource(atoms: _Atoms, value: str) -> bool:
 
 
 @lru_cache(maxsize=_CACHED_PATTERNS)
-def _compile_resource(atoms: _Atoms) -> re.Pattern[str]:
+def _compile_resource(atoms: Atoms) -> re.Pattern[str]:
     missing = ARN_PARTS - 1 - sum(1 for atom in atoms if atom == ":")
     completed = atoms if missing <= 0 or atoms == (_ANY,) else (*atoms, *((":", _ANY) * missing))
     return _compile(completed)

@@ -265,6 +265,8 @@ def parse_statement(raw: object, index: int, kind: PolicyKind) -> Statement:
         for text in texts:
             if not pattern.fullmatch(text):
                 refuse_element(where, f"{text[:120]!a} is no {element}")
+    if kind is PolicyKind.RESOURCE_CONTROL and (not_action or (effect is Effect.DENY and "*" in actions)):
+        refuse_element(where, "a resource control policy denies by Action, each with a service prefix")
     return Statement(
         index=index,
         sid=sid or None,
