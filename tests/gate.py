@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 from xml.etree import ElementTree as ET
 
 from coverage import Coverage
@@ -31,13 +32,19 @@ def count(junit: Path) -> str:
     return f"{total - failed - skipped} passed, {failed} failed, {skipped} skipped"
 
 
-def judge(coverage: Coverage) -> list[str]:
+class Report(Protocol):
+    """Print a table of some files and return their percentage, as ``Coverage.report`` does."""
+
+    def __call__(self, *, include: str | None, omit: str | None) -> float: ...
+
+
+def judge(report: Report) -> list[str]:
     """Print a table for each gate and return one line for each that is not kept."""
     broken = []
     for include, omit, least in GATES:
         name = include or "everything else"
         sys.stdout.write(f"\ncoverage: {name}, at least {least:g} % of lines and branches\n")
-        reached = coverage.report(include=include, omit=omit)
+        reached = report(include=include, omit=omit)
         if round(reached, 2) < least:
             broken.append(f"coverage: {name} reaches {reached:.2f} %, expected at least {least:g} %")
     return broken
@@ -52,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         coverage = Coverage()
         coverage.combine()
         coverage.save()
-        broken = judge(coverage)
+        broken = judge(coverage.report)
     for line in broken:
         sys.stderr.write(line + "\n")
     sys.stderr.flush()
