@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
+from botocore.loaders import Loader
 
 from pcrgate.attestation.anchors import Roots
 from pcrgate.kms.client import attested_kms_client
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 STATIC_LIFETIME_S: Final = 12 * 3600
 """For how long long-term credentials are told to be good: they do not expire, and no test lasts that long."""
+
+_LOADER: Final = Loader()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +99,10 @@ def boto_client(
         region: the Region to talk to; the twin's by default.
     """
     used = credentials or root_credentials(twin)
-    # A session of its own: boto3's default one is not safe between threads and remembers what others set.
+    # A session of its own: boto3's default one is not safe between threads and remembers what others set. The loader
+    # keeps parsed service models, which take far longer than everything else here.
     session = boto3.Session(
+        botocore_session=_session(),
         aws_access_key_id=used.access_key_id,
         aws_secret_access_key=used.secret_access_key,
         aws_session_token=used.session_token,
@@ -104,6 +110,12 @@ def boto_client(
     )
     make: Any = session.client  # the stubs want a literal service name
     return make(service, endpoint_url=twin.url, verify=str(twin.ca_path))
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.register_component("data_loader", _LOADER)
+    return session
 
 
 def attested_client(
