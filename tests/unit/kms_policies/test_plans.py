@@ -203,9 +203,11 @@ def test_a_bad_policy_in_a_plan_is_named_by_its_address() -> None:
         (b'{"format_version": "1.2", "values": {"root_module": {"resources": 1}}}', ErrorCode.POLICY_SOURCE),
         (b'{"format_version": "1.2", "planned_values": {"root_module": {}}}', ErrorCode.POLICY_SOURCE),
         (
-            b'{"format_version": "1", "planned_values": {"root_module": {}}, "resource_changes": [{"change": 1}],'
-            b' "configuration": {"root_module": {"module_calls": {"a": 1, "b": {"module": {"resources": [{}, {"type": '
-            b'"aws_kms_key_policy", "expressions": 1}]}}}}}}',
+            (
+                b'{"format_version": "1", "planned_values": {"root_module": {}}, "resource_changes": [{"change": 1}],'
+                b' "configuration": {"root_module": {"module_calls": {"a": 1, "b": {"module": {"resources": [{}, {"type": '
+                b'"aws_kms_key_policy", "expressions": 1}]}}}}}}'
+            ),
             ErrorCode.POLICY_SOURCE,
         ),
         (b'{"Statement": [], "Statement": []}', ErrorCode.POLICY_DUPLICATE_KEY),
