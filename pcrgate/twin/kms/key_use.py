@@ -23,7 +23,7 @@ class Opened:
     """Hold a decrypted plaintext and where it came from.
 
     Attributes:
-        plaintext: the bytes; kept out of ``repr`` by :class:`Opened` having none of its own use for it.
+        plaintext: the bytes; ``repr`` shows none of them.
         material_id: which material opened it; None for an asymmetric key.
     """
 
