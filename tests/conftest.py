@@ -9,12 +9,22 @@ from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 # A shared machine is slow at times, so no deadline and no complaint about slow data; the examples stay random, and a
-# failure prints the blob that repeats it.
+# failure prints the blob that repeats it. Hypothesis would derandomize by itself where it sees CI; that finds nothing new.
 settings.register_profile(
-    "ci", deadline=None, print_blob=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    derandomize=False,
+    deadline=None,
+    print_blob=True,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "thorough", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
+    "thorough",
+    derandomize=False,
+    deadline=None,
+    print_blob=True,
+    max_examples=5000,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
