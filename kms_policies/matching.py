@@ -11,7 +11,7 @@ from typing import Final
 
 from kms_policies.conditions import CompiledCondition, compile_condition
 from kms_policies.document import Effect, Policy, PrincipalElement, Statement
-from kms_policies.patterns import Template, action_pattern, match_resource, parse_template
+from kms_policies.patterns import Template, action_pattern, match_glob, parse_template
 from kms_policies.request import Principal, PrincipalKind, Request
 
 _COMPILED_POLICIES: Final = 512
@@ -97,7 +97,7 @@ class CompiledStatement:
             return False
         resource = request.resource
         hit = any(
-            (atoms := template.atoms(request.folded)) is not None and match_resource(atoms, resource)
+            (atoms := template.atoms(request.folded)) is not None and match_glob(atoms, resource)
             for template in self.resources
         )
         return hit is not statement.not_resource

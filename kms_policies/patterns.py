@@ -160,21 +160,6 @@ def match_arn(atoms: Atoms, value: str) -> bool | None:
     return all(pattern.fullmatch(part) for pattern, part in zip(compiled, parts, strict=True))
 
 
-def match_resource(atoms: Atoms, value: str) -> bool:
-    """Tell whether a resource fits the pattern of a statement.
-
-    A pattern of fewer than six parts is completed with stars. A star at the end of a part may reach over colons.
-    """
-    return _compile_resource(atoms).fullmatch(value) is not None
-
-
-@lru_cache(maxsize=_CACHED_PATTERNS)
-def _compile_resource(atoms: Atoms) -> re.Pattern[str]:
-    missing = ARN_PARTS - 1 - sum(1 for atom in atoms if atom == ":")
-    completed = atoms if missing <= 0 or atoms == (_ANY,) else (*atoms, *((":", _ANY) * missing))
-    return _compile(completed)
-
-
 @lru_cache(maxsize=_CACHED_PATTERNS)
 def action_pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """Compile action patterns into one that is matched in full against a lower-case action."""

@@ -129,7 +129,8 @@ _STATEMENT_ELEMENTS: Final = frozenset(
 _PRINCIPAL_TYPES: Final = frozenset({"AWS", "Service", "Federated", "CanonicalUser"})
 _WITHOUT_PRINCIPAL: Final = frozenset({PolicyKind.IDENTITY, PolicyKind.SESSION})
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
-_RESOURCE: Final = re.compile(r"\*|arn:[^\x00-\x20]+")
+_RESOURCE: Final = re.compile(r"\*|arn(?::[^\x00-\x1f:]*){4}:[^\x00-\x1f]+|arn:[^\x00-\x1f*?$]*\*")
+"""Everything, an ARN of six parts, or a prefix with a star at its end: other short forms are read in two ways."""
 _AWS_PRINCIPAL: Final = re.compile(
     r"\*|\d{12}|A[A-Z0-9]{15,127}"
     r"|arn:aws[a-z-]*:iam::\d{12}:(?:root|(?:user|role)/[!-)+->@-~]+)"
