@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _BUNDLED_CAS: Final = Path(botocore.__file__).parent / "cacert.pem"
 
+# The service model that was measured, not one from a home folder; shared, so that it is read once.
+_LOADER: Final = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+
 # What the environment could otherwise tell botocore: name in a file, environment variables, value, conversion.
 _NOT_FROM_OUTSIDE: Final = {
     "profile": (None, None, None, None),
@@ -60,9 +63,7 @@ def attested_kms_client(
     _keep_credentials_out_of_logs()
     session = Session(session_vars=_NOT_FROM_OUTSIDE)
     session.register_component("credential_provider", credential_resolver(credentials))
-    session.register_component(
-        "data_loader", Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    )
+    session.register_component("data_loader", _LOADER)
     ca_bundle = configuration.ca_bundle or _BUNDLED_CAS
     # The stubs lag behind botocore's options.
     options: dict[str, Any] = {

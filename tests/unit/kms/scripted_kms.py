@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import socket
 import socketserver
 import ssl
 import tempfile
@@ -43,10 +41,12 @@ BLOB = b"wrapped " * 20
 PKI = DevPki(b"seed of the attested client tests")
 ROOTS = Roots.pinned(PKI.root_fingerprint)
 CACHE = ChainCache()
-EXPECTATIONS = tuple(
-    ReleaseExpectation(operation=operation, key_arn=KEY_ARN, encryption_context=CONTEXT)
-    for operation in ("Decrypt", "GenerateDataKey", "GenerateDataKeyPair")
-) + (ReleaseExpectation(operation="DeriveSharedSecret", key_arn=KEY_ARN),)
+EXPECTATIONS = (
+    ReleaseExpectation(operation="Decrypt", key_arn=KEY_ARN, encryption_context=CONTEXT),
+    ReleaseExpectation(operation="GenerateDataKey", key_arn=KEY_ARN, encryption_context=CONTEXT),
+    ReleaseExpectation(operation="GenerateDataKeyPair", key_arn=KEY_ARN, encryption_context=CONTEXT),
+    ReleaseExpectation(operation="DeriveSharedSecret", key_arn=KEY_ARN),
+)
 CA_PEM, BUNDLE_PEM = make_chain()
 
 Answer = tuple[int, Mapping[str, object]]
@@ -92,7 +92,10 @@ def honest(request: KmsRequest) -> Answer:
     if request.operation == "GetKeyPolicy":
         return 200, {"Policy": "{}", "PolicyName": "default"}
     if request.operation == "GenerateRandom":
-        return 200, {"CiphertextForRecipient": request.sealed(b"\x07" * request.fields["NumberOfBytes"]), "Plaintext": None}
+        return 200, {
+            "CiphertextForRecipient": request.sealed(b"\x07" * request.fields["NumberOfBytes"]),
+            "Plaintext": None,
+        }
     if request.operation == "Decrypt":
         answer |= {"EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "Plaintext": ""}
     if request.operation == "GenerateDataKey":
@@ -180,7 +183,7 @@ class ScriptedKms:
             def address_string(self) -> str:
                 return "enclave"
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 pass
 
         class Server(_Server):
@@ -228,8 +231,3 @@ class ScriptedKms:
         self._server.server_close()
         self._thread.join()
         self._folder.cleanup()
-
-
-def refused_dial() -> socket.socket:
-    """Raise as a relay does that is not there."""
-    raise ConnectionRefusedError(os.strerror(111))
