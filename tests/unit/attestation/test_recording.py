@@ -33,6 +33,7 @@ class Scripted:
     answer: bytes
 
     def request(self, data: bytes) -> bytes:
+        assert data
         return self.answer
 
 
