@@ -64,7 +64,7 @@ class ApprovedMeasurements:
         if self.further and not self.pcr0:
             raise _refuse("further PCRs are required, but no PCR0 is approved")
         for measurement in self.nitrotpm:
-            if not NITROTPM_REQUIRED <= measurement.keys():
+            if not measurement.keys() >= NITROTPM_REQUIRED:
                 raise _refuse("a NitroTPM measurement lacks PCR4, PCR7 or PCR12: they mean something only together")
             if any(not 0 <= index <= NITROTPM_MAX_INDEX for index in measurement):
                 raise _refuse(f"a NitroTPM PCR has an index from 0 to {NITROTPM_MAX_INDEX}")

@@ -6,19 +6,19 @@ answer is struck out. The search runs all patterns side by side as small automat
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
+
+from kms_policies.patterns import ARN_PARTS
 
 SEARCH_MAX_STATES: Final = 20_000
 """Most automaton states looked at for one string: some tenths of a second; beyond it the question stays open."""
 
 STRING_MAX_CHARACTERS: Final = 600
 """Longest string tried: the longest ARN that IAM takes has about this length."""
-
-ARN_PARTS: Final = 6
-"""Parts of an ARN, separated by colons; the last one may hold colons itself."""
 
 
 class Piece(Enum):
@@ -30,7 +30,13 @@ class Piece(Enum):
     MANY_IN_PART = "* without colon"
 
 
+_WILD: Final = {"any": Piece.MANY, "one": Piece.ONE}
+_WILD_IN_PART: Final = {"any": Piece.MANY_IN_PART, "one": Piece.ONE_IN_PART}
+WILD_ATOMS: Final = frozenset(_WILD)
+"""What stands for a wildcard among the atoms of a template; every other atom is one character."""
 
+_MANY: Final = frozenset({Piece.MANY, Piece.MANY_IN_PART})
+_FRESH_FIRST: Final = "xyzwvqjkXYZWVQJK0123456789_-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +52,14 @@ class Pattern:
     folded: bool = False
 
     @classmethod
-    def glob(cls, text: str, *, folded: bool = False) -> "Pattern":
-        """Read ``*`` and ``?`` as wildcards, everything else as itself."""
-        wild = {"*": Piece.MANY, "?": Piece.ONE}
-        return cls(tuple(wild.get(c, c) for c in text), folded=folded)
+    def glob(cls, atoms: Iterable[str]) -> "Pattern":
+        """Read the atoms of a template: a wildcard reaches over everything."""
+        return cls(tuple(_WILD.get(atom, atom) for atom in atoms))
+
+    @classmethod
+    def of(cls, text: str) -> "Pattern":
+        """Read ``*`` and ``?`` of a text as wildcards, everything else as itself."""
+        return cls.glob({"*": "any", "?": "one"}.get(character, character) for character in text)
 
     @classmethod
     def literal(cls, text: str, *, folded: bool = False) -> "Pattern":
@@ -57,17 +67,14 @@ class Pattern:
         return cls(tuple(text), folded=folded)
 
     @classmethod
-    def arn(cls, text: str) -> "Pattern | None":
-        """Read an ARN pattern, whose wildcards stay within their part; None when it has fewer than six parts."""
-        parts = text.split(":", ARN_PARTS - 1)
-        if len(parts) != ARN_PARTS:
-            return None
+    def arn(cls, atoms: Iterable[str]) -> "Pattern | None":
+        """Read the atoms of an ARN: a wildcard stays within its part; None when there are fewer than six parts."""
         pieces: list[str | Piece] = []
-        for part in parts[:-1]:
-            wild = {"*": Piece.MANY_IN_PART, "?": Piece.ONE_IN_PART}
-            pieces += [wild.get(c, c) for c in part]
-            pieces.append(":")
-        return cls((*pieces, *cls.glob(parts[-1]).pieces))
+        part = 1
+        for atom in atoms:
+            part += atom == ":"
+            pieces.append((_WILD if part >= ARN_PARTS else _WILD_IN_PART).get(atom, atom))
+        return cls(tuple(pieces)) if part >= ARN_PARTS else None
 
     def matches(self, text: str) -> bool:
         """Whether the whole text matches."""
@@ -86,34 +93,52 @@ class Pattern:
 class _Machine:
     """Run one pattern: a state is the set of places reached, one bit each."""
 
-    __slots__ = ("final", "pattern", "start")
+    __slots__ = ("_advancing", "_free", "_pattern", "_staying", "final", "start")
 
     def __init__(self, pattern: Pattern) -> None:
-        self.pattern = pattern
+        self._pattern = pattern
+        self._free = sum(1 << i for i, piece in enumerate(pattern.pieces) if piece in _MANY)
+        self._advancing: dict[str, int] = {}
+        self._staying: dict[str, int] = {}
         self.final = 1 << len(pattern.pieces)
         self.start = self._close(1)
 
     def _close(self, state: int) -> int:
         """Add the places behind a ``*``, which may stand for nothing."""
-        for i, piece in enumerate(self.pattern.pieces):
-            if state >> i & 1 and piece in {Piece.MANY, Piece.MANY_IN_PART}:
-                state |= 1 << (i + 1)
+        while (after := state | (state & self._free) << 1) != state:
+            state = after
         return state
+
+    def _learn(self, character: str) -> None:
+        """Note at which places the character leads on, and at which it stays."""
+        folded = self._pattern.folded
+        advancing = staying = 0
+        for i, piece in enumerate(self._pattern.pieces):
+            if isinstance(piece, str):
+                same = piece.lower() == character.lower() if folded else piece == character
+                advancing |= same << i
+            elif character != ":" or piece in {Piece.MANY, Piece.ONE}:
+                staying |= (piece in _MANY) << i
+                advancing |= (piece not in _MANY) << i
+        self._advancing[character], self._staying[character] = advancing, staying
 
     def step(self, state: int, character: str) -> int:
         """Return the places reached after one more character; 0 when no match is possible any more."""
-        after = 0
-        for i, piece in enumerate(self.pattern.pieces):
-            if not state >> i & 1:
-                continue
-            if isinstance(piece, str):
-                same = piece.lower() == character.lower() if self.pattern.folded else piece == character
-                after |= (1 << (i + 1)) if same else 0
-            elif piece is Piece.MANY or (piece is Piece.MANY_IN_PART and character != ":"):
-                after |= 1 << i
-            elif piece is Piece.ONE or (piece is Piece.ONE_IN_PART and character != ":"):
-                after |= 1 << (i + 1)
-        return self._close(after)
+        if character not in self._advancing:
+            self._learn(character)
+        return self._close((state & self._advancing[character]) << 1 | state & self._staying[character])
+
+    def forced(self, state: int) -> set[str] | None:
+        """Return the only characters that lead on; None where a wildcard takes any, or case is ignored."""
+        if self._pattern.folded:
+            return None
+        found: set[str] = set()
+        for i, piece in enumerate(self._pattern.pieces):
+            if state >> i & 1:
+                if not isinstance(piece, str):
+                    return None
+                found.add(piece)
+        return found
 
     def accepts(self, state: int) -> bool:
         """Whether the whole pattern is matched."""
@@ -147,8 +172,9 @@ PCR_HEX: Final = Alphabet(characters="0123456789abcdef", length=96)
 ACCOUNT_DIGITS: Final = Alphabet(characters="0123456789", length=12)
 
 
+@lru_cache(maxsize=4096)
 def find_string(
-    matching: Sequence[Pattern], failing: Sequence[Pattern], alphabet: Alphabet = ANYTHING
+    matching: tuple[Pattern, ...], failing: tuple[Pattern, ...], alphabet: Alphabet = ANYTHING
 ) -> str | Impossible:
     """Return a string that all of ``matching`` match and none of ``failing`` does.
 
@@ -178,7 +204,10 @@ def find_string(
         if len(text) >= longest:
             cut = cut or alphabet.length is None
             continue
+        forced = [only for m, s in zip(wanted, state[0], strict=True) if (only := m.forced(s)) is not None]
         for letter in letters:
+            if any(letter not in only for only in forced):
+                continue
             stepped = tuple(m.step(s, letter) for m, s in zip(wanted, state[0], strict=True))
             if not all(stepped):
                 continue
@@ -199,5 +228,7 @@ def _letters(patterns: Sequence[Pattern], alphabet: Alphabet) -> list[str]:
     if alphabet.characters is not None:
         others = [c for c in alphabet.characters if c not in spelled]
         return [*[c for c in alphabet.characters if c in spelled], *others[:1]]
-    fresh = next(c for c in "xyzwvqjkXYZWVQJK0123456789_" + "".join(map(chr, range(0x100, 0x10000))) if c not in spelled)
+    fresh = next(
+        c for c in "xyzwvqjkXYZWVQJK0123456789_" + "".join(map(chr, range(0x100, 0x10000))) if c not in spelled
+    )
     return [fresh, *sorted(spelled | {":"})]
