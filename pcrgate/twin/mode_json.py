@@ -7,10 +7,7 @@ from typing import Any, Final
 from kms_policies.operations import OPERATIONS
 from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.twin.modes import MAX_LATENCY_MS
-from pcrgate.twin.settings import ModeSettings, Outage, OutageKind, ReplayMode, Throttle
-
-MAX_PROPAGATION_S: Final = 3600
-"""Longest propagation delay: an hour; AWS speaks of less than a minute, sometimes several."""
+from pcrgate.twin.settings import MAX_PROPAGATION_DELAY_S, ModeSettings, Outage, OutageKind, ReplayMode, Throttle
 
 MAX_RATE_PER_S: Final = 1_000_000
 """Highest quota: above any of AWS's, and far above what one machine answers."""
@@ -38,7 +35,7 @@ def modes_from_json(members: Mapping[str, Any], current: ModeSettings) -> ModeSe
     """
     readers: dict[str, Callable[[Any], object]] = {
         "replay": _replay,
-        "propagation_delay_s": lambda value: _number(value, "propagation_delay_s", MAX_PROPAGATION_S),
+        "propagation_delay_s": lambda value: _number(value, "propagation_delay_s", MAX_PROPAGATION_DELAY_S),
         "throttle": _throttle,
         "outage": _outage,
         "latency_ms": lambda value: _whole(value, "latency_ms", 0, MAX_LATENCY_MS),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pcrgate.twin.kms.interface import GrantDescription, KeyDescription
+from pcrgate.twin.settings import MAX_PROPAGATION_DELAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,10 @@ class Propagation:
             versions = self._versions.setdefault(key.arn, [])
             if versions and (versions[-1].policy, versions[-1].grants) == (key.policy, key.grants):
                 return
-            since_ms = self._clock_ms() if versions else 0
+            now_ms = self._clock_ms()
+            while len(versions) > 1 and versions[1].since_ms <= now_ms - MAX_PROPAGATION_DELAY_S * 1000:
+                del versions[0]  # the one after it has arrived whatever the delay
+            since_ms = now_ms if versions else 0
             versions.append(_Version(since_ms=since_ms, policy=key.policy, grants=key.grants))
 
     def effective(self, key: KeyDescription, grant_tokens: Collection[str] = ()) -> KeyDescription:

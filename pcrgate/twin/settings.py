@@ -14,6 +14,9 @@ DEFAULT_REGION: Final = "eu-central-1"
 MAX_DOCUMENT_AGE_S: Final = 300
 """Oldest attestation document accepted, in seconds: what third parties report of KMS, found in no AWS page."""
 
+MAX_PROPAGATION_DELAY_S: Final = 3600
+"""Longest propagation delay, in seconds: an hour; AWS speaks of less than a minute, sometimes several."""
+
 
 class ReplayMode(Enum):
     """Say what happens when a document comes a second time while it is fresh."""

@@ -1,0 +1,1 @@
+"""Tests of the twin's server, module by module."""
