@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.twin.kms.interface import Caller, KeyDescription
 from pcrgate.twin.kms.key_state import state_of
 from pcrgate.twin.kms.record_json import alias_from_json, alias_to_json, key_from_json, key_to_json
@@ -21,18 +22,26 @@ class Keyring:
     """Keep records in memory and in the store, under one lock; reading needs none, records are frozen."""
 
     def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
+        """Load what the store holds.
+
+        Raises:
+            UsageError: ``twin-state-corrupt``.
+        """
         self.lock: Final = threading.RLock()
         self._store = store
         self._clock_ms = clock_ms
         self._keys: dict[str, KeyRecord] = {}
         self._aliases: dict[str, AliasRecord] = {}
-        for change in store.load():
-            if change.value is None:
-                continue
-            if change.kind == "key":
-                self._keys[change.name] = key_from_json(dict(change.value))
-            else:
-                self._aliases[change.name] = alias_from_json(dict(change.value))
+        try:
+            for change in store.load():
+                if change.value is not None and change.kind == "key":
+                    self._keys[change.name] = key_from_json(dict(change.value))
+                elif change.value is not None:
+                    self._aliases[change.name] = alias_from_json(dict(change.value))
+        except (KeyError, ValueError, TypeError) as error:
+            raise UsageError(
+                ErrorCode.TWIN_STATE_CORRUPT, "a stored record is of another form, expected a key or an alias"
+            ) from error
 
     def close(self) -> None:
         """Close the store."""

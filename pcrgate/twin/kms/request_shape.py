@@ -13,6 +13,9 @@ from pcrgate.twin.kms.service_errors import AwsCode, AwsError
 SHOWN_MAX_CHARACTERS: Final = 200
 """How much of a refused value a message repeats."""
 
+TIME_MAX_S: Final = 253_402_300_799
+"""Last second of the year 9999: what a timestamp of the protocol can name."""
+
 
 @cache
 def service_model() -> ServiceModel:
@@ -79,8 +82,8 @@ def _check(value: object, shape: Any, path: str) -> None:
         if not isinstance(value, bool):
             raise _wrong_type(path)
     elif kind == "timestamp":
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _wrong_type(path)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= TIME_MAX_S:
+            raise _wrong_type(path)  # the comparison refuses what is not a number, too
     else:
         _check_number(value, shape, path)
 

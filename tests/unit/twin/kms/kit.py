@@ -58,15 +58,14 @@ class Twin:
         caller = Caller(account=account, region=region, arn=f"arn:aws:iam::{account}:user/someone")
         return self.service.prepare(operation, parse_request(operation, body), caller)
 
-    def checks(self, operation: str, *, region: str = REGION, **members: Any) -> tuple[AuthorizationCheck, ...]:
-        return self.prepare(operation, region=region, members=members).checks
+    def checks(self, operation: str, /, **members: Any) -> tuple[AuthorizationCheck, ...]:
+        return self._prepare(operation, members)[0].checks
 
-    def call(
-        self, operation: str, *, region: str = REGION, account: str = ACCOUNT, spki: bytes | None = None, **members: Any
-    ) -> dict[str, Any]:
-        prepared = self.prepare(operation, region=region, account=account, members=members)
+    def call(self, operation: str, /, **members: Any) -> dict[str, Any]:
+        """Run an operation. Lower-case members are ours: ``region``, ``account`` and the verified ``spki``."""
+        prepared, spki = self._prepare(operation, members)
         answer = prepared.execute(recipient_spki_der=spki)
-        shape = operation_model(operation).output_shape
+        shape: Any = operation_model(operation).output_shape
         body = render_response(answer)
         assert set(answer) <= set(shape.members if shape is not None else {}), "a member the API does not have"
         parsed = create_parser("json").parse({"status_code": 200, "headers": {}, "body": body}, shape)
@@ -74,19 +73,28 @@ class Twin:
         assert set(parsed) == set(answer), "a member that botocore dropped"
         return dict(parsed)
 
-    def refused(self, code: AwsCode, operation: str, **members: Any) -> str:
+    def _prepare(self, operation: str, members: Mapping[str, Any]) -> tuple[Prepared, bytes | None]:
+        own = {"region": REGION, "account": ACCOUNT, "spki": None}
+        own |= {name: value for name, value in members.items() if name in own}
+        sent = {name: value for name, value in members.items() if name not in own}
+        prepared = self.prepare(operation, region=str(own["region"]), account=str(own["account"]), members=sent)
+        spki: bytes | None = members.get("spki")
+        return prepared, spki
+
+    def refused(self, code: AwsCode, operation: str, /, **members: Any) -> str:
         with pytest.raises(AwsError) as caught:
             self.call(operation, **members)
         assert caught.value.code is code, f"{caught.value}, expected {code.code}"
         assert caught.value.message
         response = {"status_code": code.status, "headers": {}, "body": render_error(caught.value)}
-        parsed = create_parser("json").parse(response, operation_model(operation).output_shape)
+        shape: Any = operation_model(operation).output_shape
+        parsed = create_parser("json").parse(response, shape)
         assert parsed["Error"] == {"Code": code.code, "Message": caught.value.message}
         return caught.value.message
 
-    def key(self, *, region: str = REGION, account: str = ACCOUNT, **members: Any) -> str:
+    def key(self, **members: Any) -> str:
         """Create a key and return its ARN."""
-        return str(self.call("CreateKey", region=region, account=account, **members)["KeyMetadata"]["Arn"])
+        return str(self.call("CreateKey", **members)["KeyMetadata"]["Arn"])
 
     def state(self, arn: str, *, region: str = REGION) -> str:
         return str(self.call("DescribeKey", region=region, KeyId=arn)["KeyMetadata"]["KeyState"])
