@@ -121,7 +121,7 @@ def _near_misses(policies: _Policies, action: str, request: Request) -> tuple[Ne
             misses.append(
                 NearMiss(source=source, statement=one.statement, shortfall=shortfall, conditions=_report(one, request))
             )
-    return tuple(misses)
+    return tuple(sorted(misses, key=lambda miss: miss.shortfall is not Shortfall.DENIES))
 
 
 def _allow(found: _Found, why: str) -> Decision:

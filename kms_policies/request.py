@@ -55,7 +55,8 @@ class Principal:
         kind: what it is.
         arn: its own ARN; for a role session the session's. ``None`` for services and anonymous callers.
         account: twelve digits. ``None`` for services and anonymous callers.
-        role_arn: for a role session, the role's ARN with its path.
+        role_arn: for a role session, the role's ARN with its path; for a federated user, the ARN of the IAM user who
+            made the session, where known.
         service: for a service, its name, for example ``s3.amazonaws.com``.
         unique_id: the ``AIDA...`` or ``AROA...`` id that IAM gave the user or role, where known.
     """
@@ -72,7 +73,7 @@ class Principal:
         """Read the ARN of a user, an account root, a role, a role session or a federated user.
 
         The ARN of a role stands for a session of it named ``session``. The ARN of a session does not hold the role's
-        path: pass ``role_arn`` when the role has one.
+        path: pass ``role_arn`` when the role has one, and for a federated user the ARN of the user behind it.
 
         Raises:
             KeyPolicyError: ``policy-request`` for anything else.
@@ -94,7 +95,7 @@ class Principal:
             role = role_arn or f"arn:{partition}:iam::{account}:role/{name.partition('/')[0]}"
             return cls(kind=PrincipalKind.ROLE_SESSION, arn=text, account=account, role_arn=role, unique_id=unique_id)
         if kind == "federated-user/" and service == "sts" and name:
-            return cls(kind=PrincipalKind.FEDERATED, arn=text, account=account)
+            return cls(kind=PrincipalKind.FEDERATED, arn=text, account=account, role_arn=role_arn)
         raise KeyPolicyError(ErrorCode.POLICY_REQUEST, "not the ARN of a user, role, role session or account root")
 
     @classmethod
@@ -120,8 +121,8 @@ class Principal:
 
     @property
     def identity_arn(self) -> str | None:
-        """What ``aws:PrincipalArn`` holds: the role's ARN for a session, else the own ARN."""
-        return self.role_arn or self.arn
+        """What ``aws:PrincipalArn`` holds: the role's ARN for a role session, else the own ARN."""
+        return self.role_arn if self.kind is PrincipalKind.ROLE_SESSION else self.arn
 
     def __str__(self) -> str:
         return self.arn or self.service or "anonymous"
