@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from kms_policies.inputs import (
+    ZERO_IS_MEANT,
     ConditionedPolicyInputs,
     EnclaveMeasurements,
     Inputs,
@@ -34,8 +35,8 @@ def parse_pcr(text: object, name: str) -> Sha384:
     """Read one PCR value of an input.
 
     Args:
-        text: 96 lower-case hex digits, not all zero.
-        name: which PCR it is, for the message.
+        text: 96 lower-case hex digits; not all zero, except for PCR12 of a NitroTPM.
+        name: which PCR it is, such as ``PCR0``, at the end of a description for the message.
 
     Raises:
         KeyPolicyError: ``policy-input-pcr``.
@@ -51,7 +52,7 @@ def parse_pcr(text: object, name: str) -> Sha384:
             fact = f"is not hex, expected {_PCR_HEX_DIGITS} lower-case hex digits"
         raise KeyPolicyError(ErrorCode.POLICY_INPUT_PCR, f"{name} {fact}")
     value = Sha384.from_hex(text)
-    if value.is_zero:
+    if value.is_zero and not name.lower().endswith(ZERO_IS_MEANT):
         raise KeyPolicyError(
             ErrorCode.POLICY_INPUT_PCR, f"{name} is all zero, expected a measurement (a debug enclave measures zero)"
         )

@@ -22,6 +22,9 @@ DELETION_WINDOW_MIN_DAYS: Final = 7
 DELETION_WINDOW_MAX_DAYS: Final = 30
 """Longest waiting period KMS takes, and our default: the longest time to notice. Spec: as above."""
 
+ZERO_IS_MEANT: Final = "pcr12"
+"""The one register whose all-zero value says something good: no command line was added to what PCR4 measures."""
+
 _PRINCIPAL: Final = re.compile(
     r"arn:(?P<partition>aws|aws-us-gov|aws-cn):iam::(?P<account>\d{12}):"
     r"(?P<kind>root|(?:role|user)/(?:[\x21-\x29\x2b-\x3e\x40-\x7e]+/)?[\w+=,.@-]{1,64})",
@@ -75,8 +78,8 @@ class NitroTpmMeasurements:
     Attributes:
         pcr4: the boot manager and kernel; at least one value.
         pcr7: the Secure Boot state; at least one value.
-        pcr12: the kernel command line and what systemd-stub measures; at least one value. Without it the same kernel
-            starts with another command line.
+        pcr12: what was added to the kernel command line; at least one value, usually all zero: nothing was. Without it
+            the same kernel starts with any command line.
     """
 
     pcr4: tuple[Sha384, ...]
@@ -247,7 +250,7 @@ def _check_measurements(measurements: Measurements, *, required: tuple[str, ...]
         name = field.name.upper()
         if not values and field.name in required:
             raise KeyPolicyError(ErrorCode.POLICY_INPUT_MISSING, f"{name} has no value, expected at least one")
-        if any(value.is_zero for value in values):
+        if field.name != ZERO_IS_MEANT and any(value.is_zero for value in values):
             raise KeyPolicyError(
                 ErrorCode.POLICY_INPUT_PCR,
                 f"{name} is all zero, expected a measurement (a debug enclave measures zero)",

@@ -19,12 +19,13 @@ from kms_policies.condition_keys import (
 )
 from kms_policies.document import Condition, Effect, Policy, Statement
 from kms_policies.lint_findings import Finding, LintCode, Severity, finding
-from kms_policies.request import PCR_KEY_PREFIX
+from kms_policies.request import NITROTPM_KEY_PREFIX, PCR_KEY_PREFIX
 from pcrgate.units import PCR_MAX_INDEX, SHA384_BYTES
 
 MISSPELT_RATIO: Final = 0.8
 """Keys at least this similar to an attestation key (difflib's ratio) are taken for a slip: one to five letters."""
 
+_ZERO_IS_MEANT: Final = f"{NITROTPM_KEY_PREFIX}12".lower()
 _PCR: Final = re.compile(rf"[0-9a-fA-F]{{{2 * SHA384_BYTES}}}")
 
 
@@ -116,7 +117,7 @@ def _values(policy: Policy) -> Iterator[Finding]:
                     f"{condition.key} is compared with {value[:24]!a} ({len(value)} characters)",
                     f"Give {2 * SHA384_BYTES} lower-case hex digits, without prefix, wildcard or variable.",
                 )
-            elif not value.strip("0") and approves:
+            elif not value.strip("0") and approves and condition.folded_key != _ZERO_IS_MEANT:
                 yield finding(
                     LintCode.ZERO_PCR,
                     Severity.ERROR,

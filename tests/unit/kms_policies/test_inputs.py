@@ -132,7 +132,14 @@ def test_nitrotpm_measurements_are_a_set(missing: str) -> None:
     assert found.code is ErrorCode.POLICY_INPUT_MISSING
     assert missing.upper() in found.message
     assert refusal(Template.NITROTPM_SESSION_KEY, pcr0=[PCR0]).code is ErrorCode.POLICY_INPUT
-    assert refusal(Template.NITROTPM_PARENT_ROLE, pcr12=["0" * 96]).code is ErrorCode.POLICY_INPUT_PCR
+    assert refusal(Template.NITROTPM_PARENT_ROLE, pcr4=["0" * 96]).code is ErrorCode.POLICY_INPUT_PCR
+    assert refusal(Template.NITROTPM_PARENT_ROLE, pcr7=["0" * 96]).code is ErrorCode.POLICY_INPUT_PCR
+
+
+def test_an_all_zero_pcr12_says_that_no_command_line_was_added() -> None:
+    template = Template.NITROTPM_PARENT_ROLE
+    inputs = parse_inputs(template, {**input_fields(template), "pcr12": ["0" * 96]})
+    assert inputs.variables()["pcr12"] == ["0" * 96]
 
 
 @pytest.mark.parametrize("template", [Template.PARENT_ROLE, Template.PUBLISHER_ROLE, Template.RESOURCE_CONTROL_POLICY])

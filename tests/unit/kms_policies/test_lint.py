@@ -152,6 +152,8 @@ def test_an_open_principal_without_condition_is_graver() -> None:
 
 def test_what_is_meant_is_left_alone() -> None:
     assert codes(deny({"StringEquals": {PCR_KEY: ZERO}})) == {LintCode.CASE_SENSITIVE}
+    assert codes(allow({"StringEqualsIgnoreCase": {f"{TPM}4": PCR4, f"{TPM}7": PCR7, f"{TPM}12": ZERO}})) == set()
+    assert LintCode.ZERO_PCR in codes(allow({"StringEqualsIgnoreCase": {f"{TPM}4": ZERO}}))
     assert codes(allow({"StringEquals": {"kms:EncryptionContext:anything": "x"}}), GATE) == set()
     assert codes(deny({"Null": {PCR_KEY: "true"}}), GATE) == set()
     assert codes(deny({"StringEquals": {"aws:PrincipalTag/team": "x"}})) == set()
