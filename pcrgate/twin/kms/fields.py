@@ -10,9 +10,6 @@ from pcrgate.twin.kms.service_errors import AwsCode, AwsError
 TAGS_MAX_COUNT: Final = 50
 """Most tags on a key. Spec: KMS Developer Guide, "Tags in AWS KMS"."""
 
-_TAG_KEY_MAX_CHARACTERS: Final = 128
-_TAG_VALUE_MAX_CHARACTERS: Final = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -93,8 +90,6 @@ class Fields:
                 raise AwsError(AwsCode.TAG, "Duplicate tag keys")
             if key.lower().startswith("aws:"):
                 raise AwsError(AwsCode.TAG, "Tags beginning with aws: are reserved")
-            if len(key) > _TAG_KEY_MAX_CHARACTERS or len(text) > _TAG_VALUE_MAX_CHARACTERS:
-                raise AwsError(AwsCode.TAG, "A tag key has at most 128 characters, a tag value at most 256")
             tags[key] = text
         if len(tags) > TAGS_MAX_COUNT:
             raise AwsError(AwsCode.TAG, f"Too many tags: a key has at most {TAGS_MAX_COUNT}")

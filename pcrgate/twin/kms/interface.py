@@ -123,6 +123,8 @@ class AuthorizationCheck:
         encryption_context: the plain context of this check (grant constraints look at it).
         permitted_principals: ARNs that the resource itself lets do this (the retiring principal of a grant): allowed
             without any policy, unless one denies.
+        counting_grants: ids of the grants that may allow this; None for all of the key's. CreateGrant through a grant
+            passes on no more than that grant holds, so only wide enough grants count there.
     """
 
     action: str
@@ -132,6 +134,7 @@ class AuthorizationCheck:
     grant_tokens: tuple[str, ...] = ()
     encryption_context: Mapping[str, str] = field(default_factory=dict)
     permitted_principals: frozenset[str] = frozenset()
+    counting_grants: frozenset[str] | None = None
 
 
 class Execute(Protocol):

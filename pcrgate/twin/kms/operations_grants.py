@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from pcrgate.twin.kms.call import Call, FoundKey
+from pcrgate.twin.kms.grant_delegation import is_within
 from pcrgate.twin.kms.interface import ContextValue, GrantDescription, Prepared, Response
 from pcrgate.twin.kms.key_metadata import seconds
 from pcrgate.twin.kms.key_specs import Family, Usage
@@ -72,7 +74,13 @@ def create_grant(call: Call) -> Prepared:
                 call.keyring.put(key.with_grant(grant))
         return {"GrantToken": grant.description.token, "GrantId": grant.description.grant_id}
 
-    return call.prepared(call.check(found, context=_grant_context(wanted)), run=run)
+    check = replace(
+        call.check(found, context=_grant_context(wanted)),
+        counting_grants=frozenset(
+            grant.description.grant_id for grant in found.record.grants if is_within(wanted, grant.description)
+        ),
+    )
+    return call.prepared(check, run=run)
 
 
 def _description(call: Call, operations: tuple[str, ...]) -> GrantDescription:
@@ -114,36 +122,24 @@ def _grant_context(grant: GrantDescription) -> dict[str, ContextValue]:
     return context
 
 
-def _content(grant: GrantDescription) -> tuple[object, ...]:
-    return (
-        grant.grantee,
-        grant.retiring,
-        grant.operations,
-        grant.context_equals,
-        grant.context_subset,
-        grant.source_arn,
-    )
+def _content(grant: GrantDescription) -> GrantDescription:
+    return replace(grant, grant_id="", created_ms=0, token="")
 
 
 def _same_grant(key: KeyRecord, wanted: GrantDescription, name: str | None) -> GrantRecord | None:
     """Return the live grant of the same name and content: CreateGrant with a Name can be repeated."""
     if name is None:
         return None
-    alike = (one for one in key.grants if one.name == name and _content(one.description) == _content(wanted))
+    alike = (one for one in key.grants if one.name == name and _content(one.description) == wanted)
     return next(alike, None)
 
 
 def _new_grant(call: Call, wanted: GrantDescription, name: str | None) -> GrantRecord:
     seed = call.resources.randomness.read(32)
     return GrantRecord(
-        description=GrantDescription(
+        description=replace(
+            wanted,
             grant_id=hashlib.sha256(b"grant id\0" + seed).hexdigest(),
-            grantee=wanted.grantee,
-            retiring=wanted.retiring,
-            operations=wanted.operations,
-            context_equals=wanted.context_equals,
-            context_subset=wanted.context_subset,
-            source_arn=wanted.source_arn,
             created_ms=call.now_ms(),
             token="AQpA" + hashlib.sha256(b"grant token\0" + seed).hexdigest(),
         ),

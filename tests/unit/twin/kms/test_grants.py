@@ -6,6 +6,7 @@ from pcrgate.twin.kms.service_errors import AwsCode
 from tests.unit.twin.kms.kit import ACCOUNT, OTHER_REGION, START_MS, Twin
 
 GRANTEE = f"arn:aws:iam::{ACCOUNT}:role/enclave"
+SOURCE = f"arn:aws:lambda:eu-central-1:{ACCOUNT}:function:f"
 RETIRER = f"arn:aws:iam::{ACCOUNT}:role/operator"
 
 
@@ -98,7 +99,7 @@ def test_service_principals_hold_and_retire_grants() -> None:
         "RetiringServicePrincipal": "s3.amazonaws.com",
         "Operations": ["Decrypt"],
         "Constraints": {
-            "SourceArn": f"arn:aws:lambda:eu-central-1:{ACCOUNT}:function:f",
+            "SourceArn": SOURCE,
             "EncryptionContextEquals": {"a": "b"},
         },
     }
@@ -200,3 +201,49 @@ def test_retiring_by_token_and_by_id() -> None:
 )
 def test_half_said_requests(operation: str, members: dict[str, str]) -> None:
     Twin().refused(AwsCode.VALIDATION, operation, **members)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "within"),
+    [
+        ({}, {}, True),
+        ({}, {"Operations": ["Encrypt"]}, False),
+        ({}, {"Operations": ["Decrypt", "Encrypt"]}, False),
+        ({}, {"Constraints": {"EncryptionContextEquals": {"a": "b"}}}, True),
+        ({"Constraints": {"EncryptionContextEquals": {"a": "b"}}}, {}, False),
+        (
+            {"Constraints": {"EncryptionContextEquals": {"a": "b"}}},
+            {"Constraints": {"EncryptionContextSubset": {"a": "b"}}},
+            False,
+        ),
+        (
+            {"Constraints": {"EncryptionContextEquals": {"a": "b"}}},
+            {"Constraints": {"EncryptionContextEquals": {"a": "b"}}},
+            True,
+        ),
+        ({"Constraints": {"EncryptionContextSubset": {"a": "b"}}}, {}, False),
+        (
+            {"Constraints": {"EncryptionContextSubset": {"a": "b"}}},
+            {"Constraints": {"EncryptionContextSubset": {"a": "c"}}},
+            False,
+        ),
+        (
+            {"Constraints": {"EncryptionContextSubset": {"a": "b"}}},
+            {"Constraints": {"EncryptionContextEquals": {"a": "b", "c": "d"}}},
+            True,
+        ),
+        ({"Constraints": {"SourceArn": SOURCE}}, {}, False),
+        ({"Constraints": {"SourceArn": SOURCE}}, {"Constraints": {"SourceArn": SOURCE}}, True),
+    ],
+)
+def test_only_grants_wide_enough_count_for_a_grant_under_them(
+    parent: dict[str, Any], child: dict[str, Any], *, within: bool
+) -> None:
+    twin = Twin()
+    arn = twin.key()
+    made = _grant(twin, arn, **({"Operations": ["Decrypt", "CreateGrant"]} | parent))
+    members = {"KeyId": arn, "GranteePrincipal": RETIRER, "Operations": ["Decrypt"]} | child
+    (check,) = twin.checks("CreateGrant", **members)
+    assert check.counting_grants == (frozenset({made["GrantId"]}) if within else frozenset())
+    (other,) = twin.checks("DescribeKey", KeyId=arn)
+    assert other.counting_grants is None
