@@ -70,11 +70,11 @@ def _item(data: bytes, position: int, depth: int, indefinite: bool) -> tuple[Cbo
     if position >= len(data):
         _fail(ErrorCode.CBOR_TRUNCATED, position, "an item is missing")
     first = data[position]
-    major = first >> 5
+    major, info = first >> 5, first & 0x1F
     if major in (2, 3):
-        if first & 0x1F == 31:
+        if info == 31:
             _fail(ErrorCode.CBOR_INDEFINITE_STRING, position, "a string has indefinite length, expected a definite one")
-        length, start = _argument(data, position)
+        length, start = (info, position + 1) if info < 24 else _argument(data, position)
         end = start + length
         if end > len(data):
             _fail(ErrorCode.CBOR_TRUNCATED, position, f"a string of {length} bytes is cut off")
@@ -85,7 +85,7 @@ def _item(data: bytes, position: int, depth: int, indefinite: bool) -> tuple[Cbo
         except UnicodeDecodeError:
             _fail(ErrorCode.CBOR_UTF8, position, "a text string is not UTF-8")
     if major == 0:
-        return _argument(data, position)
+        return (info, position + 1) if info < 24 else _argument(data, position)
     if major == 1:
         value, end = _argument(data, position)
         return -1 - value, end
@@ -94,7 +94,7 @@ def _item(data: bytes, position: int, depth: int, indefinite: bool) -> tuple[Cbo
             _fail(ErrorCode.CBOR_DEPTH, position, f"containers are nested deeper than {MAX_DEPTH}")
         count: int | None = None
         start = position + 1
-        if first & 0x1F != 31 or not indefinite:
+        if info != 31 or not indefinite:
             count, start = _argument(data, position)
             if count > MAX_ITEMS:
                 _fail(ErrorCode.CBOR_TOO_MANY_ITEMS, position, f"a container of {count} entries, limit {MAX_ITEMS}")
@@ -130,7 +130,11 @@ def _map(data: bytes, position: int, depth: int, count: int | None) -> tuple[dic
         if count is None and _at_break(data, position):
             return entries, position + 1
         start = position
-        key, position = _item(data, position, MAX_DEPTH + 1, False)
+        key: CborValue
+        if position < len(data) and data[position] < 24:  # most keys are register indices: no call for those
+            key, position = data[position], position + 1
+        else:
+            key, position = _item(data, position, MAX_DEPTH + 1, False)
         # bool is not int; containers are refused by the depth, null and bytes here
         if type(key) is not str and type(key) is not int:
             _fail(ErrorCode.CBOR_KEY_TYPE, start, "a map key is neither text nor an integer")

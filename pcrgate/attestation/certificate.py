@@ -3,6 +3,7 @@
 Spec: RFC 5280, 4; facts checklist 12, 14, 15.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,6 @@ from pcrgate.attestation.der import (
     BOOLEAN,
     INTEGER,
     OCTET_STRING,
-    OID,
     PRINTABLE_STRING,
     SEQUENCE,
     SET,
@@ -27,6 +27,10 @@ _ECDSA_WITH_SHA384: Final = bytes.fromhex("300a06082a8648ce3d040303")
 _P384_KEY: Final = bytes.fromhex("301006072a8648ce3d020106052b81040022")
 _POINT_BYTES: Final = 97
 _COMMON_NAME: Final = bytes.fromhex("550403")
+_NAME_KINDS: Final = frozenset(bytes.fromhex(f"5504{kind}") for kind in ("03", "06", "07", "08", "0a", "0b"))
+_NAME_VALUE: Final = re.compile(rb"[A-Za-z0-9 '()+,./:=?-]{1,128}")
+"""Characters of a PrintableString. Spec: X.680, 41.4."""
+
 _BASIC_CONSTRAINTS: Final = bytes.fromhex("551d13")
 _KEY_USAGE: Final = bytes.fromhex("551d0f")
 _SUBJECT_KEY_ID: Final = bytes.fromhex("551d0e")
@@ -122,7 +126,6 @@ def parse_certificate(der: bytes) -> UnverifiedCertificate:
     point = _public_point(tbs.enter(SEQUENCE))
     extensions = _extensions(tbs)
     tbs.finish()
-    _common_name(issuer)
     basic_constraints = _basic_constraints(extensions)
     return UnverifiedCertificate(
         der=der,
@@ -163,22 +166,24 @@ def _public_point(spki: DerReader) -> bytes:
 
 
 def _common_name(name: bytes) -> str:
-    """Return the one CN of a Name whose attributes are single and are UTF8String or PrintableString."""
+    """Return the one CN of a Name of single attributes; an issuer need not be read, it must equal one that was."""
     found: list[str] = []
     attributes = DerReader(name).enter(SEQUENCE)
     while not attributes.at_end:
         attribute_set = attributes.enter(SET)
         attribute = attribute_set.enter(SEQUENCE)
         attribute_set.finish()
-        kind = attribute.content(OID)
+        kind = attribute.identifier()
         tag = UTF8_STRING if attribute.peek() == UTF8_STRING else PRINTABLE_STRING
         value = attribute.content(tag)
         attribute.finish()
+        # both string types hold nothing but ASCII letters, digits and a few signs in this PKI
+        if not _NAME_VALUE.fullmatch(value):
+            raise der_error("a name holds a character that has no place in it")
         if kind == _COMMON_NAME:
-            try:
-                found.append(value.decode("ascii"))
-            except UnicodeDecodeError as error:
-                raise der_error("a common name is not ASCII") from error
+            found.append(value.decode("ascii"))
+        elif kind not in _NAME_KINDS:
+            raise der_error("a name holds an attribute other than C, O, OU, CN, ST and L")
     if len(found) != 1:
         raise der_error(f"a name holds {len(found)} common names, expected one")
     return found[0]
@@ -193,7 +198,7 @@ def _extensions(tbs: DerReader) -> dict[bytes, tuple[bool, bytes]]:
     wrapper.finish()
     while not extensions.at_end:
         extension = extensions.enter(SEQUENCE)
-        identifier = extension.content(OID)
+        identifier = extension.identifier()
         critical = extension.peek() == BOOLEAN
         if critical and not extension.boolean():
             raise der_error("a critical flag writes its default")

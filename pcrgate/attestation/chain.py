@@ -1,4 +1,4 @@
-"""Verify the certificate chain of a document in its own fixed order, from a pinned root down to the leaf.
+"""Link the certificate chain of a document in its own fixed order, from a pinned root down to the leaf.
 
 Spec: RFC 5280, 6.1 (without path building, policies, name constraints and CRLs, as AWS prescribes); facts checklist
 10 to 17 and 30.
@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 
 from pcrgate.attestation.anchors import Roots
 from pcrgate.attestation.certificate import (
@@ -23,13 +21,12 @@ from pcrgate.attestation.certificate import (
     parse_certificate,
 )
 from pcrgate.attestation.document import UnverifiedDocument
+from pcrgate.attestation.evidence import CertificateFacts
+from pcrgate.attestation.signatures import SignatureClaim
 from pcrgate.errors import ErrorCode, UntrustedEvidenceError
 
 CACHED_CERTIFICATES: Final = 1024
 """Default bound of a cache: some hundred instances of a fleet, about 2 MB."""
-
-ES384: Final = ECDSA(SHA384())
-"""The one signature algorithm of certificates and documents."""
 
 _CURVE: Final = SECP384R1()
 _CA: Final = b"\x00"
@@ -40,16 +37,35 @@ Revocations = frozenset[tuple[bytes, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class TrustedCertificate:
-    """Hold a certificate whose signature and role were verified against everything above it.
+class LinkedCertificate:
+    """Hold a certificate whose role and place below its issuer are checked.
+
+    In a cache it is verified: it got there only after every signature above it held.
 
     Attributes:
         certificate: its fields.
         key: its public key, on the curve.
+        facts: what a reader wants to see.
     """
 
     certificate: UnverifiedCertificate
     key: EllipticCurvePublicKey
+    facts: CertificateFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedChain:
+    """Hold a chain that is right in everything but the signatures still claimed.
+
+    Attributes:
+        certificates: root first, leaf last.
+        claims: the signatures to verify; none for a certificate that came from the cache.
+        fresh: path hash and certificate of each that the cache should keep once all claims hold.
+    """
+
+    certificates: tuple[LinkedCertificate, ...]
+    claims: tuple[SignatureClaim, ...]
+    fresh: tuple[tuple[bytes, LinkedCertificate], ...]
 
 
 class ChainCache:
@@ -62,13 +78,13 @@ class ChainCache:
     def __init__(self, max_certificates: int = CACHED_CERTIFICATES) -> None:
         """Bound the cache to ``max_certificates`` entries; the least recently used goes first."""
         self._max_certificates = max_certificates
-        self._entries: OrderedDict[bytes, TrustedCertificate] = OrderedDict()
+        self._entries: OrderedDict[bytes, LinkedCertificate] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, path: bytes) -> TrustedCertificate | None:
+    def find(self, path: bytes) -> LinkedCertificate | None:
         """Return the certificate verified under this path hash (32 bytes), or None."""
         with self._lock:
             found = self._entries.get(path)
@@ -76,19 +92,19 @@ class ChainCache:
                 self._entries.move_to_end(path)
             return found
 
-    def keep(self, path: bytes, trusted: TrustedCertificate) -> None:
-        """Keep a certificate under its path hash (32 bytes)."""
+    def keep(self, path: bytes, verified: LinkedCertificate) -> None:
+        """Keep a certificate under its path hash (32 bytes), after every signature up to the root held."""
         with self._lock:
-            self._entries[path] = trusted
+            self._entries[path] = verified
             self._entries.move_to_end(path)
             while len(self._entries) > self._max_certificates:
                 self._entries.popitem(last=False)
 
 
-def verify_chain(
+def link_chain(
     document: UnverifiedDocument, roots: Roots, cache: ChainCache | None, revocations: Revocations
-) -> tuple[TrustedCertificate, ...]:
-    """Return the chain, root first and leaf last, once every link is verified; validity in time is not judged here.
+) -> LinkedChain:
+    """Return the chain once everything holds but the signatures it claims; validity in time is not judged here.
 
     Raises:
         UntrustedEvidenceError: ``root-unpinned`` or a ``certificate-`` code.
@@ -105,15 +121,21 @@ def verify_chain(
     if len({*bundle, document.certificate}) != len(bundle) + 1:
         raise UntrustedEvidenceError(ErrorCode.CERTIFICATE_REPEATED, "a certificate stands twice in the chain")
     chain = [_trusted_root(bundle[0])]
+    claims: list[SignatureClaim] = []
+    fresh: list[tuple[bytes, LinkedCertificate]] = []
     # (11) fixed order, no path building
-    for der in bundle[1:]:
-        path = hashlib.sha256(_CA + path + der).digest()
-        chain.append(_link(der, chain[-1], path, cache, is_leaf=False))
-    path = hashlib.sha256(_LEAF + path + document.certificate).digest()
-    chain.append(_link(document.certificate, chain[-1], path, cache, is_leaf=True))
+    for role, der in (*((_CA, der) for der in bundle[1:]), (_LEAF, document.certificate)):
+        path = hashlib.sha256(role + path + der).digest()
+        linked = None if cache is None else cache.find(path)
+        if linked is None:
+            issuer = chain[-1]
+            linked = _link(der, issuer, is_leaf=role is _LEAF)
+            claims.append(_claim(linked, issuer))
+            fresh.append((path, linked))
+        chain.append(linked)
     # (14) path length: CAs below, the leaf not counted
-    for index, trusted in enumerate(chain[:-1]):
-        constraints = trusted.certificate.basic_constraints
+    for index, linked in enumerate(chain[:-1]):
+        constraints = linked.certificate.basic_constraints
         limit = constraints.path_length if constraints else None
         below = len(bundle) - 1 - index
         if limit is not None and below > limit:
@@ -122,28 +144,43 @@ def verify_chain(
             )
     # (17) optional offline revocation set
     if revocations:
-        for trusted in chain:
-            certificate = trusted.certificate
+        for linked in chain:
+            certificate = linked.certificate
             if (certificate.issuer, certificate.serial) in revocations:
                 raise UntrustedEvidenceError(
                     ErrorCode.CERTIFICATE_REVOKED, f"the certificate of {certificate.common_name} is revoked"
                 )
-    return tuple(chain)
+    return LinkedChain(certificates=tuple(chain), claims=tuple(claims), fresh=tuple(fresh))
 
 
 @lru_cache(maxsize=16)
-def _trusted_root(der: bytes) -> TrustedCertificate:
+def _trusted_root(der: bytes) -> LinkedCertificate:
     """Return the root; its trust is the pinned hash, its own signature proves nothing more."""
     root = parse_certificate(der)
     _check_authority(root)
-    return TrustedCertificate(root, _public_key(root))
+    return LinkedCertificate(root, _public_key(root), _facts(root))
 
 
-def _link(
-    der: bytes, issuer: TrustedCertificate, path: bytes, cache: ChainCache | None, *, is_leaf: bool
-) -> TrustedCertificate:
-    if cache is not None and (known := cache.find(path)) is not None:
-        return known
+def _facts(certificate: UnverifiedCertificate) -> CertificateFacts:
+    return CertificateFacts(
+        common_name=certificate.common_name,
+        serial=certificate.serial,
+        not_before_s=certificate.not_before_s,
+        not_after_s=certificate.not_after_s,
+        sha256=hashlib.sha256(certificate.der).digest(),
+    )
+
+
+def _claim(linked: LinkedCertificate, issuer: LinkedCertificate) -> SignatureClaim:
+    certificate = linked.certificate
+    refusal = UntrustedEvidenceError(
+        ErrorCode.CERTIFICATE_SIGNATURE,
+        f"the signature on {certificate.common_name} is not by {issuer.certificate.common_name}",
+    )
+    return SignatureClaim(issuer.key, certificate.signature, certificate.tbs, refusal)
+
+
+def _link(der: bytes, issuer: LinkedCertificate, *, is_leaf: bool) -> LinkedCertificate:
     certificate = parse_certificate(der)
     above = issuer.certificate
     # (13) issuer is the subject above, as encoded; key identifiers agree when both are there
@@ -164,18 +201,7 @@ def _link(
         _check_leaf(certificate)
     else:
         _check_authority(certificate)
-    key = _public_key(certificate)
-    try:
-        issuer.key.verify(certificate.signature, certificate.tbs, ES384)
-    except InvalidSignature as error:
-        raise UntrustedEvidenceError(
-            ErrorCode.CERTIFICATE_SIGNATURE,
-            f"the signature on {certificate.common_name} is not by {above.common_name}",
-        ) from error
-    trusted = TrustedCertificate(certificate, key)
-    if cache is not None:
-        cache.keep(path, trusted)
-    return trusted
+    return LinkedCertificate(certificate, _public_key(certificate), _facts(certificate))
 
 
 def _public_key(certificate: UnverifiedCertificate) -> EllipticCurvePublicKey:

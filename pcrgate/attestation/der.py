@@ -3,7 +3,6 @@
 Spec: X.690, 10 and 11.
 """
 
-import calendar
 import datetime as dt
 import re
 from typing import Final
@@ -108,6 +107,18 @@ class DerReader:
             raise der_error("an INTEGER is not in its shortest form")
         return int.from_bytes(content, "big")
 
+    def identifier(self) -> bytes:
+        """Return the content of an OBJECT IDENTIFIER whose components are complete and shortest. Spec: X.690, 8.19."""
+        content = self.content(OID)
+        starts = True
+        for byte in content:
+            if starts and byte == 0x80:
+                raise der_error("an OBJECT IDENTIFIER is not in its shortest form")
+            starts = byte < 0x80
+        if not content or not starts:
+            raise der_error("an OBJECT IDENTIFIER is empty or cut off")
+        return content
+
     def bit_string(self) -> bytes:
         """Return the bytes of a BIT STRING of whole bytes."""
         content = self.content(BIT_STRING)
@@ -149,7 +160,6 @@ class DerReader:
         elif year < 2050:
             raise der_error("a time before 2050 is not UTCTime")
         try:
-            moment = dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC)
+            return int(dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC).timestamp())
         except ValueError as error:
             raise der_error("a time names a day or hour that does not exist") from error
-        return calendar.timegm(moment.timetuple())

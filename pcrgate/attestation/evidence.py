@@ -1,5 +1,6 @@
 """Verified evidence: what a document says, once its chain and signature hold. Only the verifier makes these."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class VerifiedEvidence:
         nonce: likewise.
         chain: root first, leaf last.
         root_fingerprint: SHA-256 of the root's DER, 32 bytes.
-        document_sha384: digest of the whole document as received.
+        document: the whole document as received.
         unknown_fields: names that the specification does not have.
         indefinite_payload: whether the payload map has indefinite length.
         instance_matches: whether PCR4 agrees with the instance id; None without PCR4.
@@ -64,13 +65,18 @@ class VerifiedEvidence:
     nonce: bytes | None
     chain: tuple[CertificateFacts, ...]
     root_fingerprint: bytes
-    document_sha384: Sha384
+    document: bytes
     unknown_fields: tuple[str, ...]
     indefinite_payload: bool
     instance_matches: bool | None
     checks: tuple[CheckMade, ...]
     omitted: tuple[CheckOmitted, ...]
     cautions: tuple[Caution, ...]
+
+    @property
+    def document_sha384(self) -> Sha384:
+        """Digest of the whole document as received: what to log, and to look for in a receipt."""
+        return Sha384(hashlib.sha384(self.document).digest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

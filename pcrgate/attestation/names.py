@@ -8,20 +8,21 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from pcrgate.attestation.chain import TrustedCertificate
+from pcrgate.attestation.chain import LinkedCertificate
 from pcrgate.attestation.checklist import Caution
 from pcrgate.attestation.document import UnverifiedDocument
 from pcrgate.errors import ErrorCode, UntrustedEvidenceError
 from pcrgate.units import Sha384
 
 _ROOT_NAME: Final = re.compile(r"([a-z][a-z0-9-]*)\.nitro-enclaves")
+_AUTHORITY: Final = re.compile(r"[0-9a-f]{1,32}(?:\.zonal)?")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
 _ENCLAVE_LAUNCH: Final = re.compile(r"-enc([0-9a-f]{12})[0-9a-f]{4}")
 _ISSUE_LEAD_S: Final = 3
 """A leaf's notBefore lies this long before its issue (in 2021: not at all)."""
 
 
-def verify_names(document: UnverifiedDocument, chain: tuple[TrustedCertificate, ...]) -> tuple[str, str]:
+def verify_names(document: UnverifiedDocument, chain: tuple[LinkedCertificate, ...]) -> tuple[str, str]:
     """Return (region, partition) once every name in the chain agrees with the module id.
 
     Args:
@@ -31,7 +32,7 @@ def verify_names(document: UnverifiedDocument, chain: tuple[TrustedCertificate, 
     Raises:
         UntrustedEvidenceError: ``names-mismatch``.
     """
-    names = [trusted.certificate.common_name for trusted in chain]
+    names = [linked.certificate.common_name for linked in chain]
     root = _ROOT_NAME.fullmatch(names[0])
     if root is None:
         raise _mismatch(names[0], "PARTITION.nitro-enclaves")
@@ -44,7 +45,7 @@ def verify_names(document: UnverifiedDocument, chain: tuple[TrustedCertificate, 
     if len(names) < 3 or names[-2] != f"{document.instance_id}.{domain}":
         raise _mismatch(names[-2], f"{document.instance_id}.{domain}")
     for name in names[1:-2]:
-        if not re.fullmatch(r"[0-9a-f]{1,32}(?:\.zonal)?\." + re.escape(domain), name):
+        if not _AUTHORITY.fullmatch(name.removesuffix(f".{domain}")):
             raise _mismatch(name, f"HEX.{domain} or HEX.zonal.{domain}")
     return region, partition
 
@@ -69,7 +70,7 @@ def instance_matches(pcrs: Mapping[int, Sha384], instance_id: str) -> bool | Non
     return pcrs[4] == instance_measurement(instance_id) if 4 in pcrs else None
 
 
-def launch_cautions(document: UnverifiedDocument, leaf: TrustedCertificate) -> list[Caution]:
+def launch_cautions(document: UnverifiedDocument, leaf: LinkedCertificate) -> list[Caution]:
     """Return cautions about the undocumented times in module id and leaf serial; never a reason to refuse."""
     launch = _ENCLAVE_LAUNCH.search(document.module_id)
     if launch is None:

@@ -3,21 +3,20 @@
 The numbers are those of docs/verification.md. Order: structure, chain, signature, and only then meaning.
 """
 
-import hashlib
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from pcrgate.attestation.anchors import Roots
-from pcrgate.attestation.chain import ES384, ChainCache, Revocations, TrustedCertificate, verify_chain
+from pcrgate.attestation.chain import ChainCache, LinkedCertificate, Revocations, link_chain
 from pcrgate.attestation.checklist import Caution, Check, CheckMade, CheckOmitted
 from pcrgate.attestation.cose import parse_sign1
 from pcrgate.attestation.document import TIMESTAMP_END_MS, EvidenceKind, UnverifiedDocument, parse_payload
-from pcrgate.attestation.evidence import CertificateFacts, EnclaveEvidence, NitroTpmEvidence, VerifiedEvidence
+from pcrgate.attestation.evidence import EnclaveEvidence, NitroTpmEvidence, VerifiedEvidence
 from pcrgate.attestation.names import instance_matches, launch_cautions, verify_names
+from pcrgate.attestation.signatures import THREADS, SignatureClaim, verify_signatures
 from pcrgate.errors import (
     ErrorCode,
     ForgedEvidenceError,
@@ -26,7 +25,6 @@ from pcrgate.errors import (
     UntrustedEvidenceError,
     UsageError,
 )
-from pcrgate.units import Sha384
 
 MAX_AGE_S: Final = 300
 """Oldest document accepted live by default: what KMS is reported to take."""
@@ -66,9 +64,13 @@ class Recorded:
 
 _STRUCTURE_AND_CHAIN: Final = tuple(
     CheckMade(check=check, detail=check.meaning)
-    for check in Check
-    if check.number <= Check.EXTENSIONS.number and check is not Check.UNKNOWN_FIELDS
+    for check in (*(entry for entry in Check if entry.number <= Check.EXTENSIONS.number), Check.SIGNATURE, Check.LAUNCH)
 )
+_REVOCATION_CHECKED: Final = CheckMade(check=Check.REVOCATION, detail=Check.REVOCATION.meaning)
+_REVOCATION_OMITTED: Final = CheckOmitted(check=Check.REVOCATION, subject="chain", reason="no revocation set was given")
+_VALID_LIVE: Final = CheckMade(check=Check.VALIDITY, detail="at the caller's clock and the document's time")
+_VALID_RECORDED: Final = CheckMade(check=Check.VALIDITY, detail="at the document's own time")
+_FRESHNESS_OMITTED: Final = CheckOmitted(check=Check.FRESHNESS, subject="timestamp", reason="judged at its own time")
 
 
 def verify(
@@ -79,6 +81,7 @@ def verify(
     cache: ChainCache | None = None,
     revocations: Revocations = frozenset(),
     refuse_unknown_fields: bool = False,
+    threads: int = THREADS,
 ) -> VerifiedEvidence:
     """Return the evidence once structure, chain, signature and time hold.
 
@@ -89,6 +92,7 @@ def verify(
         cache: verified certificates to reuse, or None to verify all afresh.
         revocations: certificates to refuse, by encoded issuer and serial.
         refuse_unknown_fields: refuse fields the specification does not name, instead of reporting them.
+        threads: most threads that check signatures, the caller's own counted; they end with this call.
 
     Raises:
         MalformedEvidenceError: the bytes are not a document as specified.
@@ -106,17 +110,22 @@ def verify(
         raise MalformedEvidenceError(
             ErrorCode.FIELD_UNKNOWN, f"{len(parsed.unknown_fields)} fields are unknown, expected none in strict mode"
         )
-    # (10) to (15), (17) chain
-    chain = verify_chain(parsed, roots, cache, revocations)
+    # (10) to (15), (17) chain, all but its signatures
+    linked = link_chain(parsed, roots, cache, revocations)
+    chain = linked.certificates
     # (16) validity
     verified_at_ms = _verify_validity(parsed, chain, time)
-    # (18) signature over the original bytes
-    try:
-        chain[-1].key.verify(encode_dss_signature(envelope.r, envelope.s), envelope.signed_bytes(), ES384)
-    except InvalidSignature as error:
-        raise ForgedEvidenceError(
-            ErrorCode.SIGNATURE_INVALID, "the signature is not the leaf's over these bytes"
-        ) from error
+    # (11), (18) the signatures of the chain, and the leaf's over the original bytes
+    own = SignatureClaim(
+        chain[-1].key,
+        encode_dss_signature(envelope.r, envelope.s),
+        envelope.signed_bytes(),
+        ForgedEvidenceError(ErrorCode.SIGNATURE_INVALID, "the signature is not the leaf's over these bytes"),
+    )
+    verify_signatures((*linked.claims, own), threads)
+    if cache is not None:
+        for path, verified in linked.fresh:
+            cache.keep(path, verified)
     # (19) freshness
     if isinstance(time, Live):
         _verify_freshness(parsed, time)
@@ -134,13 +143,13 @@ def verify(
     )
 
 
-def _verify_validity(document: UnverifiedDocument, chain: tuple[TrustedCertificate, ...], time: Live | Recorded) -> int:
+def _verify_validity(document: UnverifiedDocument, chain: tuple[LinkedCertificate, ...], time: Live | Recorded) -> int:
     """Return the time of judgement once all certificates are valid then, and at the document's own time."""
     live = isinstance(time, Live)
     at_ms = time.now_ms if isinstance(time, Live) else document.timestamp_ms
     leeway_ms = time.max_future_skew_s * 1000 if isinstance(time, Live) else 0
-    for trusted in chain:
-        certificate = trusted.certificate
+    for linked in chain:
+        certificate = linked.certificate
         if at_ms + leeway_ms < certificate.not_before_s * 1000:
             raise UntrustedEvidenceError(
                 ErrorCode.CERTIFICATE_NOT_YET_VALID, f"the certificate of {certificate.common_name} is not valid yet"
@@ -173,7 +182,7 @@ def _verify_freshness(document: UnverifiedDocument, time: Live) -> None:
 def _evidence(
     document: bytes,
     parsed: UnverifiedDocument,
-    chain: tuple[TrustedCertificate, ...],
+    chain: tuple[LinkedCertificate, ...],
     time: Live | Recorded,
     *,
     verified_at_ms: int,
@@ -184,22 +193,19 @@ def _evidence(
     checks = [*_STRUCTURE_AND_CHAIN]
     omitted: list[CheckOmitted] = []
     cautions = launch_cautions(parsed, chain[-1])
-    unknown = ", ".join(name if name.isprintable() else "(unprintable)" for name in parsed.unknown_fields)
-    checks.append(CheckMade(check=Check.UNKNOWN_FIELDS, detail=unknown or "none"))
-    if unknown:
+    if parsed.unknown_fields:
+        unknown = ", ".join(name if name.isprintable() else "(unprintable)" for name in parsed.unknown_fields)
         cautions.append(Caution(label="unknown-fields", detail=f"unknown fields: {unknown}"))
     if revocation_checked:
-        checks.append(CheckMade(check=Check.REVOCATION, detail=Check.REVOCATION.meaning))
+        checks.append(_REVOCATION_CHECKED)
     else:
-        omitted.append(CheckOmitted(check=Check.REVOCATION, subject="chain", reason="no revocation set was given"))
-    checks.append(CheckMade(check=Check.SIGNATURE, detail=Check.SIGNATURE.meaning))
+        omitted.append(_REVOCATION_OMITTED)
     if isinstance(time, Live):
-        checks.append(CheckMade(check=Check.VALIDITY, detail="at the caller's clock and the document's time"))
         age = f"age at most {time.max_age_s} s, ahead at most {time.max_future_skew_s} s"
-        checks.append(CheckMade(check=Check.FRESHNESS, detail=age))
+        checks += [_VALID_LIVE, CheckMade(check=Check.FRESHNESS, detail=age)]
     else:
-        checks.append(CheckMade(check=Check.VALIDITY, detail="at the document's own time"))
-        omitted.append(CheckOmitted(check=Check.FRESHNESS, subject="timestamp", reason="judged at its own time"))
+        checks.append(_VALID_RECORDED)
+        omitted.append(_FRESHNESS_OMITTED)
     checks.append(CheckMade(check=Check.NAMES, detail=f"{parsed.instance_id} in {region}"))
     kind = EnclaveEvidence if parsed.kind is EvidenceKind.ENCLAVE else NitroTpmEvidence
     matches = instance_matches(parsed.pcrs, parsed.instance_id) if kind is EnclaveEvidence else None
@@ -207,17 +213,7 @@ def _evidence(
         checks.append(CheckMade(check=Check.INSTANCE, detail=f"PCR4 is that of {parsed.instance_id}"))
     elif matches is False:
         cautions.append(Caution(label="instance-measurement", detail="PCR4 is not that of the instance id"))
-    checks.append(CheckMade(check=Check.LAUNCH, detail="informational; see the cautions"))
-    facts = tuple(
-        CertificateFacts(
-            common_name=trusted.certificate.common_name,
-            serial=trusted.certificate.serial,
-            not_before_s=trusted.certificate.not_before_s,
-            not_after_s=trusted.certificate.not_after_s,
-            sha256=hashlib.sha256(trusted.certificate.der).digest(),
-        )
-        for trusted in chain
-    )
+    facts = tuple(linked.facts for linked in chain)
     return kind(
         module_id=parsed.module_id,
         instance_id=parsed.instance_id,
@@ -231,7 +227,7 @@ def _evidence(
         nonce=parsed.nonce,
         chain=facts,
         root_fingerprint=facts[0].sha256,
-        document_sha384=Sha384(hashlib.sha384(document).digest()),
+        document=document,
         unknown_fields=parsed.unknown_fields,
         indefinite_payload=parsed.indefinite,
         instance_matches=matches,

@@ -41,6 +41,15 @@ def test_booleans_are_canonical(text: str) -> None:
     refuse(lambda: DerReader(bytes.fromhex(text)).boolean())
 
 
+@pytest.mark.parametrize("text", ["0600", "060180", "0602802a", "06032a8001", "06022a86"])
+def test_identifiers_are_complete_and_shortest(text: str) -> None:
+    refuse(lambda: DerReader(bytes.fromhex(text)).identifier())
+
+
+def test_an_identifier_with_a_long_component() -> None:
+    assert DerReader(bytes.fromhex("06062a8648ce3d02")).identifier() == bytes.fromhex("2a8648ce3d02")
+
+
 def test_boolean_values() -> None:
     assert DerReader(b"\x01\x01\xff").boolean()
     assert not DerReader(b"\x01\x01\x00").boolean()

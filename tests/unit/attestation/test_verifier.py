@@ -5,7 +5,7 @@ import pytest
 from cryptography import x509
 
 from pcrgate.attestation.anchors import AWS_ROOTS, FINGERPRINT_BYTES, ROOTS_MAX, Roots
-from pcrgate.attestation.chain import ChainCache, verify_chain
+from pcrgate.attestation.chain import ChainCache, link_chain
 from pcrgate.attestation.checklist import Check
 from pcrgate.attestation.cose import DOCUMENT_MAX_BYTES, parse_sign1
 from pcrgate.attestation.document import parse_payload
@@ -143,7 +143,7 @@ def test_a_cached_chain_is_found_by_its_whole_path() -> None:
     parsed = parse_payload(parse_sign1(DOCUMENT).payload)
     shortened = dataclasses.replace(parsed, cabundle=parsed.cabundle[:-1])
     with pytest.raises(UntrustedEvidenceError) as caught:
-        verify_chain(shortened, ROOTS, cache, frozenset())
+        link_chain(shortened, ROOTS, cache, frozenset())
     assert caught.value.code is ErrorCode.CERTIFICATE_ISSUER
 
 
@@ -153,7 +153,7 @@ def test_a_ca_verified_as_ca_is_not_a_leaf_in_the_cache() -> None:
     parsed = parse_payload(parse_sign1(DOCUMENT).payload)
     promoted = dataclasses.replace(parsed, cabundle=parsed.cabundle[:-1], certificate=parsed.cabundle[-1])
     with pytest.raises(UntrustedEvidenceError) as caught:
-        verify_chain(promoted, ROOTS, cache, frozenset())
+        link_chain(promoted, ROOTS, cache, frozenset())
     assert caught.value.code is ErrorCode.CERTIFICATE_LEAF_CA
 
 
