@@ -103,6 +103,7 @@ def _fields() -> Iterator[Vector]:
     yield accept(
         "unknown-field", unknown, "a field that the specification does not name", {"unknown_fields": ["annotations"]}
     )
+    yield accept("strict", forge_document(), "no unknown field, in strict mode", refuse_unknown_fields=True)
     names = [f"unknown-{number}" for number in range(UNKNOWN_FIELDS_MAX)]
     many = forge_document()
     for name in names:
@@ -141,6 +142,12 @@ def _chains() -> Iterator[Vector]:
     )
     yield accept(
         "chain-without-key-ids", without_key_ids(REGIONAL, ZONAL, INSTANCE), "no key identifiers below the root"
+    )
+    nameless = forge_chain({ZONAL: lambda c: c.without(SUBJECT_KEY_ID)})
+    yield accept(
+        "chain-issuer-without-key-id",
+        forge_document(nameless),
+        "an authority key identifier, and an issuer without one",
     )
     critical = forge_chain({LEAF: put(usage(0, 1, critical=True))})
     yield accept("chain-leaf-usage-critical", forge_document(critical), "a leaf whose KeyUsage is critical")

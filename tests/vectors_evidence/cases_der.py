@@ -62,6 +62,12 @@ def _elements() -> Iterator[Vector]:
 
     yield _edited("serial-padded", "a serial number with a needless zero byte", serial("000001"))
     yield _edited("serial-negative", "a negative serial number", serial("ff01"))
+    yield _edited("serial-length-two-bytes", "a serial number's length in two bytes",
+                  changed(serial=b"\x02\x81\x01\x05"))  # fmt: skip
+    yield _edited("serial-length-three-bytes", "a serial number's length in three bytes",
+                  changed(serial=b"\x02\x82\x00\x80" + b"\x05" * 128))  # fmt: skip
+    empty = der.sequence(der.sequence(der.oid("1.2.840.10045.2.1"), der.oid("1.3.132.0.34")), der.tlv(der.BIT_STRING))
+    yield _edited("key-bits-empty", "a key in a BIT STRING of no bytes", changed(public_key_info=empty))
     yield _edited("serial-empty", "a serial number of no bytes", serial(""))
     yield _edited("tbs-trailing", "an element after the extensions",
                   changed(after_extensions=der.tlv(der.NULL)))  # fmt: skip
@@ -133,6 +139,9 @@ def _extensions() -> Iterator[Vector]:
     yield extension(KEY_USAGE, der.bits(b"\xc1", 6), LEAF, "usage-unused-set", "set bits among KeyUsage's unused ones")
     yield extension(KEY_USAGE, der.bits(b"\xc0", 8), LEAF, "usage-eight-unused", "eight unused bits in KeyUsage")
     yield extension(KEY_USAGE, der.tlv(der.BIT_STRING), LEAF, "usage-empty", "a KeyUsage of no bytes")
+    yield extension(KEY_USAGE, der.bits(b"", 3), LEAF, "usage-no-bits-unused", "three unused bits of none in KeyUsage")
+    yield extension(BASIC_CONSTRAINTS, b"\x30\x06\x01\x01\xff", INSTANCE, "constraints-longer-than-parent",
+                    "an element longer than the one around it")  # fmt: skip
     yield extension(KEY_USAGE, der.octets(b"\xc0"), LEAF, "usage-octets", "a KeyUsage that is no BIT STRING")
     yield extension(SUBJECT_KEY_ID, der.octets(b"\x01" * 20) + b"\x00", INSTANCE, "key-id-trailing-byte",
                     "a byte after the key identifier")  # fmt: skip

@@ -31,6 +31,7 @@ def _input() -> Iterator[Vector]:
     good = forge_document().encode()
     yield reject("input-empty", ErrorCode.INPUT_EMPTY, b"", "no bytes at all")
     yield reject("input-file-empty", ErrorCode.INPUT_EMPTY, b"", "an empty file", input="file")
+    yield reject("input-file-line-end", ErrorCode.INPUT_ENCODING, b"\n", "a file of one line end", input="file")
     longer = good + bytes(DOCUMENT_MAX_BYTES + 1 - len(good))
     yield reject(
         "input-too-large", ErrorCode.INPUT_TOO_LARGE, longer, "one byte more than envelope and payload can have"
@@ -46,6 +47,8 @@ def _input() -> Iterator[Vector]:
     ):
         yield reject(f"input-{name}", ErrorCode.INPUT_ENCODING, content, what, input="file")
     yield reject("cbor-first-byte-only", ErrorCode.CBOR_TRUNCATED, good[:1], "the document's first byte alone")
+    yield reject("cbor-tag-alone", ErrorCode.CBOR_TRUNCATED, b"\xd2", "tag 18 and nothing after it")
+    yield reject("cbor-cut-in-a-head", ErrorCode.CBOR_TRUNCATED, good[:9], "the payload's length cut in two")
     yield reject("cbor-cut-in-half", ErrorCode.CBOR_TRUNCATED, good[: len(good) // 2], "the first half of a document")
     yield reject("cbor-last-byte-missing", ErrorCode.CBOR_TRUNCATED, good[:-1], "a document without its last byte")
     yield reject("cbor-trailing-byte", ErrorCode.CBOR_TRAILING_BYTES, good + b"\x00", "a byte after the document")
@@ -70,7 +73,9 @@ def _tags_and_structure() -> Iterator[Vector]:
     named = cbor.mapping([(cbor.tstr("protected"), cbor.bstr(PROTECTED)), (cbor.tstr("payload"), cbor.bstr(b"\xa0"))])
     yield reject("cose-map", structure, named, "a map instead of an array")
     yield reject("cose-byte-string", structure, cbor.bstr(good), "the document in a byte string")
-    yield reject("cose-text", structure, cbor.tstr("attestation"), "a text string")
+    yield reject("cose-text", structure, cbor.tstr("COSE"), "a text string of four characters")
+    labels = [(cbor.uint(number), cbor.bstr(b"")) for number in range(4)]
+    yield reject("cose-map-of-four", structure, cbor.mapping(labels), "a map of four entries")
     yield reject("cose-array-empty", structure, b"\x80", "an empty array")
     yield reject(
         "cose-array-indefinite", ErrorCode.CBOR_BREAK, b"\x9f" + body + b"\xff", "an array of indefinite length"

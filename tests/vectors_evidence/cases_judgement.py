@@ -36,6 +36,8 @@ from tests.vectors_evidence.vector import Vector
 
 Policy = dict[str, Any]
 
+RSA_OID = der.oid("1.2.840.113549.1.1.1")
+
 
 def vectors() -> Iterator[Vector]:
     yield from _forged()
@@ -52,7 +54,7 @@ def rsa_spki(bits: int, exponent: int = 65_537) -> bytes:
     stream = b"".join(hashlib.sha256(b"modulus %d" % block).digest() for block in range(bits // 256 + 1))
     modulus = int.from_bytes(stream[: bits // 8], "big") | 1 << (bits - 1) | 1
     return der.sequence(
-        der.sequence(der.oid("1.2.840.113549.1.1.1"), der.tlv(der.NULL)),
+        der.sequence(RSA_OID, der.tlv(der.NULL)),
         der.bits(der.sequence(der.unsigned(modulus), der.unsigned(exponent))),
     )
 
@@ -241,6 +243,9 @@ def _recipients() -> Iterator[Vector]:
         ("rsa-2040", rsa_spki(2040), "RSA of 2040 bits"),
         ("rsa-exponent-3", rsa_spki(2048, 3), "the exponent 3"),
         ("p384", spki(key("recipient")), "an elliptic curve key"),
+        ("x25519", der.sequence(der.sequence(der.oid("1.3.101.110")), der.bits(b"\x09" + bytes(31))), "an X25519 key"),
+        ("rsa-pss", rsa.replace(RSA_OID, der.oid("1.2.840.113549.1.1.10")), "RSA for RSASSA-PSS alone"),
+        ("noise-after-oid", rsa[:40] + bytes(len(rsa) - 40), "a modulus that is no number"),
         ("pkcs1", rsa[24:], "PKCS#1 without its SubjectPublicKeyInfo"),
     ):
         document = forge_document(public_key=public_key)

@@ -16,6 +16,7 @@ from tests.vectors_evidence.certificate_forge import (
     NOW_MS,
     NOW_S,
     REGIONAL,
+    ROOT,
     TIMESTAMP_MS,
     WINDOWS,
     ZONAL,
@@ -49,6 +50,7 @@ def vectors() -> Iterator[Vector]:
     yield from _leaves()
     yield from _extensions()
     yield from _names()
+    yield from _whole_chain_names()
     yield from _validity()
     yield from _revocations()
 
@@ -172,6 +174,8 @@ def _names() -> Iterator[Vector]:
         yield renamed(f"{name}-partition", level, f"a {name} certificate of another partition", partition="aws-cn")
     for name, level, common_name, what in (
         ("leaf-not-aws", LEAF, "localhost", "a leaf named otherwise"),
+        ("leaf-without-module-id", LEAF, "eu-central-1.aws", "a leaf named by its Region alone"),
+        ("leaf-without-partition", LEAF, f"{MODULE_ID}.eu-central-1", "a leaf without partition"),
         ("leaf-suffix", LEAF, f"{MODULE_ID}.eu-central-1.aws.example.com", "a leaf whose name goes on"),
         ("leaf-region-empty", LEAF, f"{MODULE_ID}..aws", "a leaf without Region"),
         ("leaf-upper-case", LEAF, f"{MODULE_ID}.EU-CENTRAL-1.aws", "a leaf with its Region in upper case"),
@@ -193,6 +197,16 @@ def _names() -> Iterator[Vector]:
         if level != LEAF:
             edits[level + 1] = changed(issuer=subject)
         yield _edited(f"names-{name}", code, what, edits)
+
+
+def _whole_chain_names() -> Iterator[Vector]:
+    code = ErrorCode.NAMES_MISMATCH
+    moon = forge_chain(region="moon")
+    yield reject("names-region-moon", code, forge_document(moon), "a whole chain of a Region that cannot be")
+    named = der.name((der.COMMON_NAME, "nitro-enclaves.example"))
+    other = forge_chain({ROOT: changed(subject=named, issuer=named), REGIONAL: changed(issuer=named)})
+    yield reject("names-root", code, forge_document(other), "a pinned root of another name",
+                 roots=(other.root_fingerprint.hex(),))  # fmt: skip
 
 
 def _validity() -> Iterator[Vector]:
