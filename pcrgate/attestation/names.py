@@ -72,6 +72,7 @@ def instance_matches(pcrs: Mapping[int, Sha384], instance_id: str) -> bool | Non
 
 def launch_cautions(document: UnverifiedDocument, leaf: LinkedCertificate) -> list[Caution]:
     """Return cautions about the undocumented times in module id and leaf serial; never a reason to refuse."""
+    # (26) informational only
     launch = _ENCLAVE_LAUNCH.search(document.module_id)
     if launch is None:
         return []

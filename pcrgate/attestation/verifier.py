@@ -123,6 +123,7 @@ def verify(
         ForgedEvidenceError(ErrorCode.SIGNATURE_INVALID, "the signature is not the leaf's over these bytes"),
     )
     verify_signatures((*linked.claims, own), threads)
+    # (30) kept only now that all of them hold
     if cache is not None:
         for path, verified in linked.fresh:
             cache.keep(path, verified)
