@@ -13,8 +13,8 @@ from kms_policies.strict_json import parse_strict, read_text
 from pcrgate.errors import ErrorCode, KeyPolicyError, UsageError
 from pcrgate.units import KeyArn
 
-GRANTS_TEXT_MAX_BYTES: Final = 67_108_864
-"""Longest grant list read: a key holds at most 50 000 grants (KMS quota), each well over 1 kB with constraints."""
+GRANTS_TEXT_MAX_BYTES: Final = 16_777_216
+"""Longest grant list read: over 15 000 grants as ListGrants prints them; nobody can overlook what more would allow."""
 
 KEY_METADATA_TEXT_MAX_BYTES: Final = 262_144
 """Longest key description read: DescribeKey answers a few kilobytes, with long descriptions and replicas more."""

@@ -89,9 +89,7 @@ def named_accounts(names: Iterable[str]) -> set[str]:
 
 
 def answer_of(comparison: Comparison, key: str, caller: Caller) -> Match:
-    """Return how the caller's own value of a derived key, which it has, compares."""
-    if comparison.open_values:
-        return Match.OPEN
+    """Return how the caller's own value of a derived key, which it has, compares, variables left aside."""
     value = str(caller.derived()[key])
     far = caller.stranger and key in {"aws:principalaccount", "kms:calleraccount"}
     if not caller.unnamed:

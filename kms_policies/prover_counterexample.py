@@ -142,7 +142,7 @@ class Concretizer:
         matching: list[Pattern] = [caller.shape]
         failing: list[Pattern] = []
         for comparison, name in opened.items():
-            if comparison.is_typed or comparison.open_values:
+            if comparison.is_typed or comparison.folded:
                 notes.append("a comparison of aws:PrincipalArn is left to the solver")
             elif wanted.get(name) and len(comparison.patterns) == 1:
                 matching.append(comparison.patterns[0])
@@ -175,17 +175,18 @@ class Concretizer:
     def _variables(self, solution: Mapping[str, int], caller: Caller, context: Context) -> None:
         """Give variables, or the key compared with them, a value that makes the comparison come out as assumed."""
         for (key, comparison, negated), name in self._encoding.keys.variables.items():
-            if negated or not solution.get(name) or not isinstance(context.get(key), str):
+            held = context.get(key, caller.derived().get(key))
+            if negated or not solution.get(name) or not isinstance(held, str):
                 continue
             template = comparison.open_values[0]
             names = comparison.open_names[0]
             known: Context = {**caller.derived(), **{k.lower(): v for k, v in context.items()}}
             if len(template.parts) == 1 and names[0] not in known:
-                context[names[0]] = context[key]
+                context[names[0]] = held
                 continue
             for missing in (other for other in names if other not in known):
                 known[missing] = context[missing] = "x"
-            if (text := template.text(known)) is not None and alphabet_of(key) is ANYTHING:
+            if (text := template.text(known)) is not None and alphabet_of(key) is ANYTHING and key in context:
                 context[key] = text
 
     def replay(self, request: Request, described: CallerClass) -> bool:

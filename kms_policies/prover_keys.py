@@ -193,13 +193,13 @@ class KeyWriter:
         certain = {Match.YES, Match.NEITHER} if negated else {Match.YES}
         sure = self._callers(lambda caller: caller.answers.get(mark) in certain)
         left = self._callers(lambda caller: caller.answers.get(mark) is Match.OPEN)
+        variable = self._variable(key, comparison, negated=negated)
         if left == FALSE:
-            return sure
-        parts = [self._variable(key, comparison, negated=negated)]
+            return either([sure, variable])
         if mark not in self.opened:
             self.opened[mark] = self.script.truth(f"d{len(self.opened)}")
+        parts = [self.opened[mark]]
         if negated and (comparison.never_differs or comparison.is_typed):
             # It may be impossible to compare at all, which has no name of its own: the solver may choose.
             parts.append(self.script.truth(f"n{self.opened[mark]}"))
-        parts.append(self.opened[mark])
-        return self.script.named(either([sure, both([left, either(parts)])]))
+        return self.script.named(either([sure, variable, both([left, either(parts)])]))

@@ -121,7 +121,7 @@ class Universe:
 
     @cached_property
     def spellings(self) -> Mapping[str, str]:
-        """How each condition key is spelt, by its lower-case name: as AWS does where it is known, else as a policy does."""
+        """How each condition key is spelt, by its lower-case name: as AWS does where known, else as a policy does."""
         conditions = (condition for one in self.statements for condition in one.compiled.statement.conditions)
         return {condition.folded_key: condition.key for condition in conditions} | ATTESTATION_KEYS
 

@@ -9,7 +9,10 @@ from pcrgate.errors import ErrorCode, KeyPolicyError
 DEPTH_MAX: Final = 8
 """Deepest nesting of objects and lists: a policy needs 6, from the document down to a condition's values."""
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""A string, or what is left of the text after a quote that nothing closes: each character is read once."""
+
+_BRACKETS: Final = re.compile(r"[][{}]")
 _WHITE_SPACE: Final = re.compile(r"[ \t\r\n]+")
 
 
@@ -77,12 +80,9 @@ def parse_strict(text: str, what: str) -> Any:
         KeyPolicyError: ``policy-json``, ``policy-duplicate-key`` or ``policy-too-large`` (too deep).
     """
     depth = deepest = 0
-    for character in _STRING.sub("", text):
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
+    for bracket in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
     if deepest > DEPTH_MAX:
         raise KeyPolicyError(
             ErrorCode.POLICY_TOO_LARGE, f"the {what} is nested {deepest} deep, expected at most {DEPTH_MAX}"
