@@ -1,9 +1,13 @@
 """``pcrgate evidence``: inspect, verify and record attestation documents."""
 
+import contextlib
 import datetime as dt
+import secrets
+import sys
 import time
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Final, Never
 
 import typer
@@ -14,6 +18,8 @@ from pcrgate.attestation.cose import parse_sign1
 from pcrgate.attestation.document import parse_payload
 from pcrgate.attestation.evidence import VerifiedEvidence
 from pcrgate.attestation.policy import EnclavePolicy, NitroTpmPolicy
+from pcrgate.attestation.recording import Device
+from pcrgate.attestation.recording import record as record_evidence
 from pcrgate.attestation.report import (
     describe_cautions,
     describe_checks,
@@ -27,8 +33,12 @@ from pcrgate.cli.evidence_policy import enclave_policy, nitrotpm_policy
 from pcrgate.cli.evidence_tables import show_evidence, show_result
 from pcrgate.cli.main import EXIT_REFUSED, tell_refusal
 from pcrgate.cli.output import print_json, read_input
+from pcrgate.cli.text import printable
 from pcrgate.errors import ErrorCode, EvidenceError, PcrgateError, UsageError
-from pcrgate.units import FIELD_MAX_BYTES, parse_hex
+from pcrgate.kms.nsm import NSM_DEVICE, NsmDevice
+from pcrgate.twin.nsm import SoftwareNsm
+from pcrgate.twin.pki import DevPki
+from pcrgate.units import FIELD_MAX_BYTES, Sha384, parse_hex
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -131,6 +141,74 @@ def verify_command(
         )
     else:
         show_result(result)
+
+
+@app.command()
+def record(
+    *,
+    output: Annotated[str, typer.Option(metavar="FILE", help="Where to write; - is standard output.")] = "-",
+    device: Annotated[str, typer.Option(metavar="PATH", help="The NSM device.")] = str(NSM_DEVICE),
+    software: Annotated[
+        bool, typer.Option("--software", help="Ask a software NSM instead, with a development PKI of its own.")
+    ] = False,
+    pki: Annotated[
+        str | None, typer.Option(metavar="DIR", help="With --software: keep the development PKI in this folder.")
+    ] = None,
+    pcr0: Annotated[
+        str | None, typer.Option("--pcr0", metavar="HEX", help="With --software: the image it measures.")
+    ] = None,
+    nonce: Annotated[str | None, typer.Option(metavar="HEX", help="Ask for this nonce; else 32 random bytes.")] = None,
+    user_data: Annotated[str | None, typer.Option(metavar="HEX", help="Ask for this user data.")] = None,
+    public_key: Annotated[str | None, typer.Option(metavar="FILE", help="Ask for the bytes of this file.")] = None,
+    root_fingerprint: _ROOT = None,
+    description: Annotated[str, typer.Option(help="One line of where the recording comes from.")] = "recorded",
+) -> None:
+    """Record a document with what it was asked for and when, as a vector that tests can judge again.
+
+    The JSON is of the schema of tests/vectors/evidence. Exit 0 recorded, 1 refused, 2 usage.
+    """
+    fields = {
+        "nonce": secrets.token_bytes(32) if nonce is None else parse_hex(nonce, "the nonce"),
+        "user_data": None if user_data is None else parse_hex(user_data, "the user data"),
+        "public_key": None if public_key is None else read_input(public_key, _DER_KEY_MAX_BYTES),
+    }
+    with contextlib.ExitStack() as stack:
+        if software:
+            measured = Sha384(secrets.token_bytes(48)) if pcr0 is None else Sha384.from_hex(pcr0)
+            issuer = _development_pki(pki)
+            nsm: Device = SoftwareNsm(pki=issuer, pcrs={0: measured})
+            roots = _roots(root_fingerprint) if root_fingerprint else Roots.pinned(issuer.root_fingerprint)
+        elif pki is not None or pcr0 is not None:
+            raise UsageError(ErrorCode.USAGE_ARGUMENTS, "--pki and --pcr0 belong to --software, expected it with them")
+        else:
+            nsm = stack.enter_context(NsmDevice(Path(device)))
+            roots = _roots(root_fingerprint)
+        now_ms = time.time_ns() // 1_000_000
+        recording = record_evidence(nsm, now_ms=now_ms, roots=roots, description=description, **fields)
+    if output == "-":
+        sys.stdout.write(recording.to_json())
+    else:
+        _write(output, recording.to_json())
+    sys.stderr.write(f"recorded: {recording.name}, root {recording.evidence.root_fingerprint.hex()}\n")
+
+
+def _development_pki(folder: str | None) -> DevPki:
+    if folder is None:
+        return DevPki.ephemeral()
+    path = Path(folder)
+    if path.exists():
+        return DevPki.load(path)
+    made = DevPki.ephemeral()
+    made.save(path)
+    return made
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or "no reason given").lower()
+        raise UsageError(ErrorCode.USAGE_FILE, f"cannot write {printable(file)}: {reason}") from error
 
 
 def _judge(data: bytes, judge: Callable[[bytes], VerifiedEvidence], *, as_json: bool) -> VerifiedEvidence:

@@ -194,6 +194,38 @@ def test_rubbish_is_refused_without_a_traceback(data: bytes, code: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
+def test_record_writes_a_vector_that_verifies(tmp_path: Path) -> None:
+    out, folder = tmp_path / "recording.json", tmp_path / "pki"
+    words = ["record", "--software", "--pki", str(folder), "--pcr0", PCR0.hex(), "--nonce", "ab" * 20]
+    done = run(*words, "--output", str(out))
+    assert done.returncode == 0, done.stderr
+    vector = json.loads(out.read_text())
+    assert vector["expect"] == "accepted"
+    assert vector["fields"]["nonce"] == "ab" * 20
+    root = vector["fields"]["root"]
+    code, facts = run_json(
+        "verify", "-", "--pcr", f"0={PCR0}", "--root-fingerprint", root, data=vector["document"].encode()
+    )
+    assert (code, facts["verdict"]) == (0, "accepted")
+    again = run(*words)
+    assert json.loads(again.stdout)["fields"]["root"] == root
+
+
+@pytest.mark.parametrize(
+    ("words", "returncode", "code"),
+    [
+        (["--device", "missing-device"], 1, "nsm-device-missing"),
+        (["--pcr0", PCR0.hex()], 2, "usage-arguments"),
+        (["--software", "--output", "no-such-folder/x.json"], 2, "usage-file"),
+        (["--software", "--root-fingerprint", "ab" * 32], 1, "root-unpinned"),
+    ],
+)
+def test_record_says_what_is_wrong(words: list[str], returncode: int, code: str) -> None:
+    done = run("record", *words)
+    assert done.returncode == returncode
+    assert done.stderr.decode().startswith(f"refused: {code}: ")
+
+
 ENTRIES = load_index("attestations")
 
 
