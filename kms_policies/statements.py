@@ -219,8 +219,10 @@ def _parse_conditions(value: object, where: str) -> tuple[Condition, ...]:
             refuse_element(where, f"condition operator {written[:80]!a} holds no condition key")
         for key, raw_values in keys.items():
             items = raw_values if isinstance(raw_values, list) else [raw_values]
-            if not key.strip() or not items:
-                refuse_element(where, f"condition operator {written[:80]!a} has an empty key or no value")
+            if not key.strip() or not key.isprintable() or not items:
+                refuse_element(
+                    where, f"condition operator {written[:80]!a} has an empty or unprintable key, or no value"
+                )
             values = tuple(_value_text(item, where, key) for item in items)
             for text in values:
                 check_value(operator, text)
@@ -254,8 +256,8 @@ def parse_statement(raw: object, index: int, kind: PolicyKind) -> Statement:
     if unknown:
         refuse_element(where, f"unknown element {unknown[0][:80]!a}")
     sid = raw.get("Sid")
-    if "Sid" in raw and (not isinstance(sid, str) or isinstance(sid, NumberText)):
-        refuse_element(where, "Sid is not a string")
+    if "Sid" in raw and (not isinstance(sid, str) or isinstance(sid, NumberText) or not sid.isprintable()):
+        refuse_element(where, "Sid is not a string of printable characters")
     effect = {"Allow": Effect.ALLOW, "Deny": Effect.DENY}.get(str(raw.get("Effect")))
     if effect is None:
         refuse_element(where, "Effect is not Allow or Deny")
