@@ -143,6 +143,7 @@ def test_other_bytes_are_refused(data: str, error: str) -> None:
         {"ExtendPCR": {"index": 16, "data": None}},
         {"ExtendPCR": {"index": 16, "data": [1, 2]}},
         {"LockPCRs": {"index": 1}},
+        {"LockPCR": {"index": 16, "nonce": None}},
         {"Attestation": {"nonce": "text"}},
         {"Attestation": {"nonce": 1}},
         {"Attestation": {"nonce": {}}},
