@@ -3,7 +3,7 @@
 Layout (version 1), all lengths in bytes::
 
     magic      4    "pgk" and the version 01
-    key id    40    ASCII, padded with NUL: a UUID has 36 characters, an mrk- id 36 as well, room to the API's 40
+    key id    40    ASCII, padded with NUL
     material  32    which version of the key material encrypted this
     iv        12
     body     n+16   ciphertext and tag
@@ -25,7 +25,7 @@ MAGIC: Final = b"pgk\x01"
 """Format and version; other bytes are no ciphertext of ours."""
 
 KEY_ID_BYTES: Final = 40
-"""Room for the key id: the longest id the API gives out, ``mrk-`` and 32 hex digits, has 36; KMS reserves 40."""
+"""Room for the key id: a UUID and an ``mrk-`` id have 36 characters, an ``mrk-`` id with hyphens would have 40."""
 
 MATERIAL_ID_BYTES: Final = 32
 """A material id is 64 hex digits in the API."""

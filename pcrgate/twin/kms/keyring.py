@@ -211,9 +211,10 @@ class Keyring:
         Spec: KMS Developer Guide, "Deleting AWS KMS keys" and "Deleting multi-Region keys".
         """
         now_ms = self._clock_ms()
-        with self.lock:
-            for key in self._snapshot():
-                if key.deletion_ms is not None and key.deletion_ms <= now_ms:
+        for due in [key.arn for key in self._snapshot() if _is_due(key, now_ms)]:
+            with self.lock:
+                key = self._keys.get(due)
+                if key is not None and _is_due(key, now_ms):
                     self._purge(key, now_ms)
 
     def _purge(self, key: KeyRecord, now_ms: int) -> None:
@@ -230,6 +231,10 @@ class Keyring:
 
     def _snapshot(self) -> Iterator[KeyRecord]:
         return iter(tuple(self._keys.values()))
+
+
+def _is_due(key: KeyRecord, now_ms: int) -> bool:
+    return key.deletion_ms is not None and key.deletion_ms <= now_ms
 
 
 def _without(regions: tuple[str, ...], region: str) -> tuple[str, ...]:

@@ -80,7 +80,12 @@ def import_key_material(call: Call) -> Prepared:
         secret = _unwrap(call, key)
         name = material_id(key.key_id, secret)
         current = key.current
-        if current is not None and current.material_id != name:
+        if current is not None and request.text("ImportType") == "NEW_KEY_MATERIAL":
+            raise AwsError(AwsCode.UNSUPPORTED_OPERATION, "The twin does not rotate imported key material")
+        if current is None and request.text("ImportType") == "EXISTING_KEY_MATERIAL":
+            raise AwsError(AwsCode.INCORRECT_KEY_MATERIAL, "No material was imported before.")
+        expected = request.text("KeyMaterialId") or (name if current is None else current.material_id)
+        if expected != name or (current is not None and current.material_id != name):
             raise AwsError(AwsCode.INCORRECT_KEY_MATERIAL, "Only the material that was first imported can be imported.")
         version = MaterialVersion(
             material_id=name,

@@ -38,7 +38,10 @@ class SystemRandomness:
 
 
 class SeededRandomness:
-    """Expand a seed: SHAKE-256 over seed and block number. For tests and vectors, never for a secret that matters."""
+    """Expand a seed: SHAKE-256 over seed and block number. For tests and vectors, never for a secret that matters.
+
+    Where keys outlive the process, each start needs a seed of its own: the same seed would repeat ids and IVs.
+    """
 
     repeats = True
 

@@ -52,6 +52,20 @@ def test_imported_material_works_goes_and_comes_back(algorithm: str) -> None:
     assert twin.call("Decrypt", CiphertextBlob=blob)["Plaintext"] == b"a"
 
 
+def test_the_kind_of_import_and_the_material_id_must_be_true() -> None:
+    twin = Twin()
+    arn = twin.key(Origin="EXTERNAL")
+    members = _wrapped(twin, arn, MATERIAL) | FOREVER
+    twin.refused(AwsCode.INCORRECT_KEY_MATERIAL, "ImportKeyMaterial", ImportType="EXISTING_KEY_MATERIAL", **members)
+    twin.refused(AwsCode.INCORRECT_KEY_MATERIAL, "ImportKeyMaterial", KeyMaterialId="0" * 64, **members)
+    name = twin.call("ImportKeyMaterial", ImportType="NEW_KEY_MATERIAL", **members)["KeyMaterialId"]
+    twin.refused(AwsCode.UNSUPPORTED_OPERATION, "ImportKeyMaterial", ImportType="NEW_KEY_MATERIAL", **members)
+    twin.refused(AwsCode.INCORRECT_KEY_MATERIAL, "ImportKeyMaterial", KeyMaterialId="0" * 64, **members)
+    twin.call("ImportKeyMaterial", ImportType="EXISTING_KEY_MATERIAL", KeyMaterialId=name, **members)
+    other = _wrapped(twin, arn, bytes(32)) | FOREVER
+    twin.refused(AwsCode.INCORRECT_KEY_MATERIAL, "ImportKeyMaterial", KeyMaterialId=name, **other)
+
+
 def test_material_expires_when_it_was_told_to() -> None:
     twin = Twin()
     arn = twin.key(Origin="EXTERNAL")
