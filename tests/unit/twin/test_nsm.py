@@ -189,3 +189,15 @@ def test_threads_see_every_extension_once() -> None:
 def test_nothing_but_the_messages_types_is_encoded() -> None:
     with pytest.raises(TypeError, match="no place"):
         encode_item({"GetRandom": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("head", "length", "accepted"),
+    [(b"\x57", 23, True), (b"\x58\x17", 23, False), (b"\x58\x18", 24, True), (b"\x58\xff", 255, True),
+     (b"\x59\x00\xff", 255, False), (b"\x59\x01\x00", 256, True), (b"\x5a\x00\x00\x01\x00", 256, False)],
+)  # fmt: skip
+def test_lengths_have_one_form(head: bytes, length: int, accepted: bool) -> None:
+    request = b"\xa1\x69ExtendPCR\xa2\x65index\x10\x64data" + head + bytes(length)
+    answer = cbor2.loads(enclave().request(request))
+    extended = {"ExtendPCR": {"data": hashlib.sha384(ZERO + bytes(length)).digest()}}
+    assert answer == (extended if accepted else {"Error": "InvalidArgument"})
