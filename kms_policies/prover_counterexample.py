@@ -10,6 +10,7 @@ from typing import Final
 
 from kms_policies.document import Policy, PolicyKind, parse_policy
 from kms_policies.evaluator import evaluate
+from kms_policies.prover_caller_class import CallerClass
 from kms_policies.prover_callers import Caller
 from kms_policies.prover_comparisons import Match
 from kms_policies.prover_domains import Value, alphabet_of
@@ -17,7 +18,6 @@ from kms_policies.prover_encoding import Encoding
 from kms_policies.prover_keys import IMAGE, PCR0, Slot
 from kms_policies.prover_question import ANY_PRINCIPAL
 from kms_policies.prover_script import TRUE, both, negate
-from kms_policies.prover_universe import CallerClass
 from kms_policies.prover_witness import ANYTHING, Impossible, Pattern, find_string
 from kms_policies.request import Request
 from pcrgate.errors import KeyPolicyError

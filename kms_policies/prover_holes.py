@@ -97,7 +97,9 @@ def name_hole(universe: Universe, tier: Tier, way: Way, request: Request) -> Hol
 def _delegated(universe: Universe, way: Way, request: Request) -> Hole | None:
     """Return the hole of a whole account let in, own or foreign; None when the caller is named."""
     foreign = request.principal.account not in {None, universe.account}
-    if way.via is Via.ACCOUNT or request.principal.kind is PrincipalKind.ROOT:
+    element = None if way.statement is None else way.statement.compiled.statement.principal
+    named = element is not None and not element.any
+    if way.via is Via.ACCOUNT or (named and request.principal.kind is PrincipalKind.ROOT):
         return Hole.CROSS_ACCOUNT if foreign else Hole.ROOT_DELEGATION
     return None
 
@@ -167,10 +169,10 @@ def _of_principal(universe: Universe, way: Way, request: Request) -> Hole:
         return Hole.VIA_SERVICE
     if statement.not_principal:
         return Hole.NOT_PRINCIPAL
-    if request.principal.account != universe.account:
-        return Hole.CROSS_ACCOUNT
     if statement.principal is not None and statement.principal.any:
         return Hole.WILDCARD_PRINCIPAL
+    if request.principal.account != universe.account:
+        return Hole.CROSS_ACCOUNT
     if statement.not_action:
         return Hole.NOT_ACTION
     conditioned = (

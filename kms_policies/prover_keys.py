@@ -10,11 +10,11 @@ from typing import Final
 
 from kms_policies.document import SetOperator
 from kms_policies.operators import ValueType, read_bool
+from kms_policies.prover_caller_class import CallerClass
 from kms_policies.prover_callers import DERIVED_KEYS
 from kms_policies.prover_comparisons import Comparison, Match
 from kms_policies.prover_domains import ATTESTATION_PREFIX, Domain, Open, Value
 from kms_policies.prover_script import FALSE, TRUE, Script, both, either, negate
-from kms_policies.prover_universe import CallerClass
 from kms_policies.statements import Condition
 
 PCR0: Final = "kms:recipientattestation:pcr0"

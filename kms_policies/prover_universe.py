@@ -13,9 +13,10 @@ from typing import Final
 from kms_policies.condition_keys import ATTESTATION_KEYS
 from kms_policies.document import Effect, Policy
 from kms_policies.grants import find_grant
-from kms_policies.matching import CompiledStatement, Reach, compile_policy
+from kms_policies.matching import CompiledStatement, compile_policy
 from kms_policies.operators import ValueType
 from kms_policies.patterns import match_glob, parse_template
+from kms_policies.prover_caller_class import CallerClass
 from kms_policies.prover_callers import DERIVED_KEYS, Caller, answer_of, callers_of, named_accounts
 from kms_policies.prover_comparisons import Comparison, Match
 from kms_policies.prover_question import ANY_PRINCIPAL, Question
@@ -184,7 +185,7 @@ class Universe:
         ]
 
     @cached_property
-    def callers(self) -> list["CallerClass"]:
+    def callers(self) -> list[CallerClass]:
         """Every caller that some statement, grant or declaration tells apart from the others."""
         question = self.question
         names = {*self._principal_names, *question.administrators, *question.identity_policies}
@@ -212,7 +213,7 @@ class Universe:
         used = (key for key in self.comparisons if key in DERIVED_KEYS)
         return {key: list(dict.fromkeys(self.comparisons[key])) for key in used}
 
-    def _describe(self, caller: Caller) -> "CallerClass":
+    def _describe(self, caller: Caller) -> CallerClass:
         request = Request(principal=caller.principal, action="kms:Decrypt", resource=self.key_arn)
         derived = request.folded
         answers: dict[tuple[str, Comparison], Match] = {}
@@ -278,72 +279,6 @@ def _speaks_of(grant: Grant, request: Request) -> bool:
         retiring_principal=None,
     )
     return find_grant((bare,), request) is not None
-
-
-@dataclass(slots=True, kw_only=True)
-class CallerClass:
-    """Hold callers that every statement treats alike.
-
-    Attributes:
-        caller: the most telling member.
-        reach: how each statement of the key policy and of resource control policies speaks of it, Allows first.
-        answers: for each derived key it has and each comparison of it how it compares.
-        present: the derived keys it has.
-        granted: the grants that name it, by their place.
-        attached: the names under which identity policies are attached to it.
-        home: whether its account is the key's.
-        members: all members.
-        iam: whether IAM surely allows everything (True) or nothing (False); None when given policies decide.
-        declared: whether it is a declared administrator.
-        delegated: whether it is an administrator where IAM decides.
-    """
-
-    caller: Caller
-    reach: tuple[Reach, ...]
-    answers: Mapping[tuple[str, Comparison], Match]
-    present: frozenset[str]
-    granted: frozenset[int]
-    attached: tuple[str, ...]
-    home: bool
-    members: list[Caller]
-    iam: bool | None = True
-    declared: bool = False
-    delegated: bool = False
-
-    @property
-    def is_root(self) -> bool:
-        """Whether it is the root user of an account."""
-        return self.caller.principal.kind is PrincipalKind.ROOT
-
-    @property
-    def is_service(self) -> bool:
-        """Whether it is an AWS service calling as itself."""
-        return self.caller.principal.kind is PrincipalKind.SERVICE
-
-    @property
-    def is_service_linked(self) -> bool:
-        """Whether it is a service-linked role, which no resource control policy restricts."""
-        return ":role/aws-service-role/" in str(self.caller.principal.role_arn)
-
-    @property
-    def signature(self) -> tuple[object, ...]:
-        """What tells it apart."""
-        opened = Match.OPEN in self.answers.values() and (self.caller.shape, self.caller.principal.kind)
-        return (
-            self.reach,
-            tuple(self.answers.items()),
-            self.present,
-            self.granted,
-            self.attached,
-            self.home,
-            self.iam,
-            self.declared,
-            self.delegated,
-            self.is_root,
-            self.is_service,
-            self.is_service_linked,
-            opened,
-        )
 
 
 def group_actions(universe: Universe, statements: Iterable[Sourced]) -> list[tuple[str, ...]]:

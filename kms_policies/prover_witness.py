@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from kms_policies.patterns import ARN_PARTS
@@ -228,7 +229,5 @@ def _letters(patterns: Sequence[Pattern], alphabet: Alphabet) -> list[str]:
     if alphabet.characters is not None:
         others = [c for c in alphabet.characters if c not in spelled]
         return [*[c for c in alphabet.characters if c in spelled], *others[:1]]
-    fresh = next(
-        c for c in "xyzwvqjkXYZWVQJK0123456789_" + "".join(map(chr, range(0x100, 0x10000))) if c not in spelled
-    )
+    fresh = next(c for c in chain(_FRESH_FIRST, map(chr, range(0x100, 0x10000))) if c not in spelled)
     return [fresh, *sorted(spelled | {":"})]
