@@ -154,6 +154,9 @@ def test_across_accounts_both_sides_must_allow() -> None:
         assert "another account" in refused.why
         assert decide(STRANGER, allow(named), identity_policies=[IDENTITY_ALLOW]).allowed
     assert not decide(STRANGER, allow(ROOT_ARN), identity_policies=[IDENTITY_ALLOW]).allowed
+    foreign_role = Principal.from_arn(f"arn:aws:iam::{ABROAD}:role/stranger")
+    assert not decide(foreign_role, allow(foreign_role.role_arn)).allowed
+    assert decide(foreign_role, allow(foreign_role.role_arn), identity_policies=[IDENTITY_ALLOW]).allowed
 
 
 def test_the_root_user_of_a_named_account_needs_no_identity_policy() -> None:
