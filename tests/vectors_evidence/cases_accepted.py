@@ -20,6 +20,7 @@ from tests.vectors_evidence.certificate_forge import (
     NOW_S,
     REGION,
     REGIONAL,
+    ROOT,
     SUBJECT_KEY_ID,
     TIMESTAMP_MS,
     TPM_MODULE_ID,
@@ -28,6 +29,7 @@ from tests.vectors_evidence.certificate_forge import (
     Extension,
     append,
     changed,
+    constraints,
     forge_chain,
     level_key,
     level_spec,
@@ -149,6 +151,10 @@ def _chains() -> Iterator[Vector]:
         forge_document(nameless),
         "an authority key identifier, and an issuer without one",
     )
+    limited = forge_chain({ROOT: put(constraints(ca=True, path_length=3))})
+    fingerprint = limited.root_fingerprint.hex()
+    yield accept("chain-root-path-length-3", forge_document(limited), "a root whose path length is just enough",
+                 {"root": fingerprint}, roots=(fingerprint,))  # fmt: skip
     critical = forge_chain({LEAF: put(usage(0, 1, critical=True))})
     yield accept("chain-leaf-usage-critical", forge_document(critical), "a leaf whose KeyUsage is critical")
     digital = forge_chain({LEAF: put(usage(0, critical=False))})

@@ -47,6 +47,7 @@ AUTHORITIES = (REGIONAL, ZONAL, INSTANCE)
 
 def vectors() -> Iterator[Vector]:
     yield from _authorities()
+    yield from _roots()
     yield from _leaves()
     yield from _extensions()
     yield from _names()
@@ -94,6 +95,32 @@ def _authorities() -> Iterator[Vector]:
     yield reject("ca-leaf-as-issuer", ErrorCode.CERTIFICATE_CA,
                  forge_document(Forged(ders=(*forge_chain().ders, signed), leaf_key=sub)),
                  "a leaf that signed another leaf")  # fmt: skip
+
+
+def _roots() -> Iterator[Vector]:
+    """A pinned root is held to the same rules as the authorities below it."""
+    for name, code, edit, what in (
+        (
+            "constraints-missing",
+            ErrorCode.CERTIFICATE_CA,
+            lambda c: c.without(BASIC_CONSTRAINTS),
+            "no BasicConstraints",
+        ),
+        ("false", ErrorCode.CERTIFICATE_CA, put(constraints(ca=False)), "BasicConstraints that say no CA"),
+        ("usage-missing", ErrorCode.CERTIFICATE_KEY_USAGE, lambda c: c.without(KEY_USAGE), "no KeyUsage"),
+        ("no-cert-sign", ErrorCode.CERTIFICATE_KEY_USAGE, put(usage(0, 6, critical=True)), "no keyCertSign"),
+        ("path-length-2", ErrorCode.CERTIFICATE_PATH_LENGTH, put(constraints(ca=True, path_length=2)), "path length 2"),
+        ("expired", ErrorCode.CERTIFICATE_EXPIRED, lambda c: c.valid(not_after_s=NOW_S - 1), "an end one second ago"),
+        (
+            "early",
+            ErrorCode.CERTIFICATE_NOT_YET_VALID,
+            lambda c: c.valid(not_before_s=NOW_S + 61),
+            "a start after the skew",
+        ),
+    ):
+        chain = forge_chain({ROOT: edit})
+        yield reject(f"root-{name}", code, forge_document(chain), f"a pinned root with {what}",
+                     roots=(chain.root_fingerprint.hex(),))  # fmt: skip
 
 
 def _leaves() -> Iterator[Vector]:
