@@ -13,7 +13,7 @@ MADE_IN = {
     "EnclaveEvidence": "pcrgate.attestation.verifier",
     "NitroTpmEvidence": "pcrgate.attestation.verifier",
     "AttestationResult": "pcrgate.attestation.appraisal",
-    "TrustedCertificate": "pcrgate.attestation.chain",
+    "LinkedChain": "pcrgate.attestation.chain",
     "OwnDocument": "pcrgate.kms.nsm_messages",
 }
 """Verified type, and the only module that may construct it. A new verified type is one line here."""
