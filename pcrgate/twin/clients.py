@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.loaders import Loader
 
 from pcrgate.attestation.anchors import Roots
@@ -88,7 +89,12 @@ def session_credentials(answer: Mapping[str, Any]) -> TemporaryCredentials:
 
 
 def boto_client(
-    twin: Twin, service: str, *, credentials: TemporaryCredentials | None = None, region: str | None = None
+    twin: Twin,
+    service: str,
+    *,
+    credentials: TemporaryCredentials | None = None,
+    region: str | None = None,
+    config: Config | None = None,
 ) -> Any:
     """Return a stock boto3 client of a service, pointed at the twin.
 
@@ -97,6 +103,7 @@ def boto_client(
         service: for example ``kms`` or ``iam``.
         credentials: whose requests it makes; the root user of the owning account by default.
         region: the Region to talk to; the twin's by default.
+        config: further options of botocore.
     """
     used = credentials or root_credentials(twin)
     # A session of its own: boto3's default one is not safe between threads and remembers what others set. The loader
@@ -109,7 +116,7 @@ def boto_client(
         region_name=region or twin.settings.region,
     )
     make: Any = session.client  # the stubs want a literal service name
-    return make(service, endpoint_url=twin.url, verify=str(twin.ca_path))
+    return make(service, endpoint_url=twin.url, verify=str(twin.ca_path), config=config)
 
 
 def _session() -> botocore.session.Session:
