@@ -19,7 +19,7 @@ from pcrgate.cli.policy_files import (
     read_metadata,
     read_sources,
 )
-from pcrgate.cli.policy_options import AsJson, Control, Grants, Identity, Metadata
+from pcrgate.cli.policy_options import SOURCE, AsJson, Control, Grants, Identity, Metadata
 from pcrgate.cli.policy_proofs import describe_proof, overall, show_proof
 from pcrgate.units import KeyArn
 
