@@ -11,6 +11,7 @@ import pytest
 
 from kms_policies.evaluator import Outcome
 from kms_policies.operators import OPERATORS
+from kms_policies.request import PrincipalKind
 from tests.contract.iam_simulate import oracle
 from tests.contract.iam_simulate.cases import (
     FOREIGN_ROOT,
@@ -91,6 +92,32 @@ def test_harness_notices_an_evaluator_that_forgets_identity_policies(home: Path)
         lines.append(line_for(policies, request, question))
     theirs = [ANSWERS[answer["result"]] for answer in oracle.ask(home, lines)]
     assert ours != theirs
+
+
+def test_no_difference_for_an_action_without_a_key(home: Path) -> None:
+    generator = Generator(SEED + 1)
+    ours: list[Outcome] = []
+    lines: list[dict[str, Any]] = []
+    for _ in range(800):
+        policies = replace(generator.policies(), control=())
+        drawn = generator.question()
+        question = Question(principal=drawn.principal, action="kms:GenerateRandom", context={}, resource="*")
+        request = request_of(question)
+        if request.principal.kind in (PrincipalKind.ROOT, PrincipalKind.SERVICE):
+            continue
+        ours.append(decide(parse_all(policies), request))
+        lines.append(line_for(policies, request, question) | {"keyPolicy": None, "account": request.principal.account})
+    theirs = [ANSWERS[answer["result"]] for answer in oracle.ask(home, lines)]
+    differences = [json.dumps(line) for our, their, line in zip(ours, theirs, lines, strict=True) if our is not their]
+    assert differences[:3] == [], f"{len(differences)} differences"
+    assert set(theirs) == set(ANSWERS.values())
+
+
+def test_the_lock_file_names_no_registry_host() -> None:
+    lock = json.loads((oracle.HERE / "package-lock.json").read_text())
+    assert "://" not in json.dumps(lock)
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
 
 
 def _allow(condition: Mapping[str, Any] | None = None, *, principal: Any = USER) -> dict[str, Any]:
