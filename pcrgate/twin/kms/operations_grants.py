@@ -89,8 +89,9 @@ def _description(call: Call, operations: tuple[str, ...]) -> GrantDescription:
     equals = subset = None
     source_arn = None
     if constraints is not None:
-        equals = constraints.context("EncryptionContextEquals") if constraints.has("EncryptionContextEquals") else None
-        subset = constraints.context("EncryptionContextSubset") if constraints.has("EncryptionContextSubset") else None
+        # Terraform's provider sends the one that was not set as an empty map: empty is absent.
+        equals = constraints.context("EncryptionContextEquals") or None
+        subset = constraints.context("EncryptionContextSubset") or None
         source_arn = constraints.optional_text("SourceArn")
     if equals is not None and subset is not None:
         raise AwsError(AwsCode.VALIDATION, "A grant has one encryption context constraint: equals or subset.")

@@ -69,13 +69,14 @@ def disable_key_rotation(call: Call) -> Prepared:
 
 
 def get_key_rotation_status(call: Call) -> Prepared:
-    """Say whether and when the key rotates; a replica answers for its primary. Spec: KMS API, GetKeyRotationStatus."""
+    """Say whether and when the key rotates; a replica answers for its primary, a key that cannot rotate says no.
+
+    Spec: KMS API, GetKeyRotationStatus.
+    """
     found = call.key()
 
     def run() -> Response:
         key = call.usable(found.record)
-        if key.spec.family is not Family.SYMMETRIC:
-            _rotatable(key)
         source = call.keyring.siblings(key)[0]
         days, from_ms = source.rotation_period_days, source.rotation_from_ms
         rotates = days is not None and from_ms is not None and state_of(key, call.now_ms()) == ENABLED

@@ -49,6 +49,16 @@ def test_a_grant_is_listed_as_it_was_made_and_reaches_the_enforcement_point() ->
     assert grant.context_equals is None
 
 
+def test_an_empty_constraint_is_none() -> None:
+    """What Terraform's provider sends for a grant with one constraint."""
+    twin = Twin()
+    arn = twin.key()
+    constraints = {"EncryptionContextEquals": {"a": "b"}, "EncryptionContextSubset": {}}
+    _grant(twin, arn, Constraints=constraints)
+    (listed,) = twin.call("ListGrants", KeyId=arn)["Grants"]
+    assert listed["Constraints"] == {"EncryptionContextEquals": {"a": "b"}}
+
+
 def test_create_grant_shows_the_grant_to_the_enforcement_point() -> None:
     twin = Twin()
     arn = twin.key()

@@ -97,12 +97,13 @@ def test_on_demand_rotations_are_limited() -> None:
 
 @pytest.mark.parametrize(
     "operation",
-    ["EnableKeyRotation", "DisableKeyRotation", "RotateKeyOnDemand", "GetKeyRotationStatus", "ListKeyRotations"],
+    ["EnableKeyRotation", "DisableKeyRotation", "RotateKeyOnDemand", "ListKeyRotations"],
 )
 def test_keys_that_cannot_rotate(operation: str) -> None:
     twin = Twin()
     mac = twin.key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
     twin.refused(AwsCode.UNSUPPORTED_OPERATION, operation, KeyId=mac)
+    assert twin.call("GetKeyRotationStatus", KeyId=mac) == {"KeyRotationEnabled": False, "KeyId": mac}
 
 
 def test_a_primary_rotates_for_all_its_replicas() -> None:
