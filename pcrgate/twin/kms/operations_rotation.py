@@ -79,11 +79,15 @@ def get_key_rotation_status(call: Call) -> Prepared:
         key = call.usable(found.record)
         source = call.keyring.siblings(key)[0]
         days, from_ms = source.rotation_period_days, source.rotation_from_ms
-        rotates = days is not None and from_ms is not None and state_of(key, call.now_ms()) == ENABLED
-        answer: dict[str, object] = {"KeyRotationEnabled": rotates, "KeyId": key.arn}
-        if rotates and days is not None and from_ms is not None:
-            answer |= {"RotationPeriodInDays": days, "NextRotationDate": seconds(from_ms + days * DAY_MS)}
-        return answer
+        # Disabling leaves the status as it is; while a deletion is scheduled it is false.
+        if days is None or from_ms is None or key.pending_window_days is not None:
+            return {"KeyRotationEnabled": False, "KeyId": key.arn}
+        return {
+            "KeyRotationEnabled": True,
+            "KeyId": key.arn,
+            "RotationPeriodInDays": days,
+            "NextRotationDate": seconds(from_ms + days * DAY_MS),
+        }
 
     return call.prepared(call.check(found), run=run)
 

@@ -59,8 +59,14 @@ def test_a_disabled_key_does_not_rotate() -> None:
     twin.call("DisableKey", KeyId=arn)
     twin.pass_days(400)
     assert len(_materials(twin, arn)) == 1
-    assert twin.call("GetKeyRotationStatus", KeyId=arn)["KeyRotationEnabled"] is False
+    assert twin.call("GetKeyRotationStatus", KeyId=arn)["KeyRotationEnabled"] is True
     twin.refused(AwsCode.DISABLED, "RotateKeyOnDemand", KeyId=arn)
+    twin.call("ScheduleKeyDeletion", KeyId=arn)
+    assert twin.call("GetKeyRotationStatus", KeyId=arn)["KeyRotationEnabled"] is False
+    twin.call("CancelKeyDeletion", KeyId=arn)
+    assert twin.call("GetKeyRotationStatus", KeyId=arn)["KeyRotationEnabled"] is True
+    twin.call("EnableKey", KeyId=arn)
+    assert len(_materials(twin, arn)) == 2
 
 
 def test_a_changed_period_keeps_its_start_and_an_on_demand_rotation_changes_nothing() -> None:
