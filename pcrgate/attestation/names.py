@@ -15,7 +15,9 @@ from pcrgate.errors import ErrorCode, UntrustedEvidenceError
 from pcrgate.units import Sha384
 
 _ROOT_NAME: Final = re.compile(r"([a-z][a-z0-9-]*)\.nitro-enclaves")
-_AUTHORITY: Final = re.compile(r"[0-9a-f]{1,32}(?:\.zonal)?")
+_REGIONAL: Final = re.compile(r"[0-9a-f]{1,32}\.")
+_ZONAL: Final = re.compile(r"[0-9a-f]{1,32}\.zonal\.")
+_AUTHORITY: Final = re.compile(r"[0-9a-f]{1,32}\.(?:zonal\.)?")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
 _ENCLAVE_LAUNCH: Final = re.compile(r"-enc([0-9a-f]{12})[0-9a-f]{4}")
 _ISSUE_LEAD_S: Final = 3
@@ -44,9 +46,11 @@ def verify_names(document: UnverifiedDocument, chain: tuple[LinkedCertificate, .
     domain = f"{region}.{partition}.nitro-enclaves"
     if len(names) < 3 or names[-2] != f"{document.instance_id}.{domain}":
         raise _mismatch(names[-2], f"{document.instance_id}.{domain}")
-    for name in names[1:-2]:
-        if not _AUTHORITY.fullmatch(name.removesuffix(f".{domain}")):
-            raise _mismatch(name, f"HEX.{domain} or HEX.zonal.{domain}")
+    between = names[1:-2]
+    forms = (_REGIONAL, _ZONAL) if len(between) == len((_REGIONAL, _ZONAL)) else (_AUTHORITY,) * len(between)
+    for name, form in zip(between, forms, strict=True):
+        if not name.endswith(f".{domain}") or not form.fullmatch(name.removesuffix(domain)):
+            raise _mismatch(name, f"HEX.{domain}, and HEX.zonal.{domain} below it")
     return region, partition
 
 
