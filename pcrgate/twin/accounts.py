@@ -19,6 +19,7 @@ from pcrgate.twin.faults import FaultCode, FrontDoorError
 PARTITIONS: Final = ("aws", "aws-us-gov", "aws-cn")
 """Partitions that are searched for an access key."""
 
+_DENY_ALL: Final = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}'
 _NOT_VALID: Final = "The security token included in the request is invalid."
 
 
@@ -80,6 +81,7 @@ class Accounts:
 
     def __init__(self, bootstrap: Iterable[BootstrapKey]) -> None:
         self._bootstrap = {key.access_key_id: key for key in bootstrap}
+        self._session_policy_arns: dict[str, tuple[str, ...]] = {}
         for key in self._bootstrap.values():
             _introduce(key)
 
@@ -99,6 +101,14 @@ class Accounts:
         if found.expires is not None and found.expires <= datetime.now(UTC):
             raise FrontDoorError(FaultCode.EXPIRED_TOKEN, "The security token included in the request is expired")
         return found
+
+    def is_bootstrap(self, access_key_id: str) -> bool:
+        """Whether the access key is a bootstrap key."""
+        return access_key_id in self._bootstrap
+
+    def narrow_session(self, access_key_id: str, policy_arns: Iterable[str]) -> None:
+        """Remember the managed policies that a session was made with: moto forgets them."""
+        self._session_policy_arns[access_key_id] = tuple(policy_arns)
 
     def knows_principal(self, arn: str) -> bool:
         """Whether the user or role of that ARN exists (for a session ARN, its role); accounts always do."""
@@ -128,7 +138,7 @@ class Accounts:
             if key is None or key.status != "Active":
                 continue
             if key.role_arn is not None:
-                return _session(account, partition, access_key_id)
+                return _session(account, partition, access_key_id, self._session_policy_arns.get(access_key_id, ()))
             return _user(backend, key, partition) if key.user_name is not None else None
         return None
 
@@ -164,13 +174,14 @@ def _user(backend: Any, key: Any, partition: str) -> Identity | None:
     )
 
 
-def _session(account: str, partition: str, access_key_id: str) -> Identity | None:
+def _session(account: str, partition: str, access_key_id: str, policy_arns: tuple[str, ...]) -> Identity | None:
     sessions = reversed(sts_backends[account][partition].assumed_roles)
     session = next((found for found in sessions if found.access_key_id == access_key_id), None)
     if session is None:
         return None
     backend = _iam(account, partition)
     role = next((found for found in backend.get_roles() if found.arn == session.role_arn), None)
+    narrowing = [*([session.policy] if session.policy else []), *(_managed(backend, arn) for arn in policy_arns)]
     return Identity(
         principal=Principal.from_arn(session.arn, role_arn=session.role_arn, unique_id=role.id if role else None),
         partition=partition,
@@ -179,8 +190,8 @@ def _session(account: str, partition: str, access_key_id: str) -> Identity | Non
         session_token=session.session_token,
         expires=session.expiration.replace(tzinfo=UTC),
         identity_policies=tuple(_policies(role)) if role else (),
-        session_policies=(session.policy,) if session.policy else (),
-        boundary=_managed(backend, role.permissions_boundary_arn) if role else None,
+        session_policies=tuple(narrowing),
+        boundary=_managed(backend, role.permissions_boundary_arn) if role and role.permissions_boundary_arn else None,
         user_id=session.user_id,
         tags=_tags(role.tags) if role else {},
     )
@@ -191,8 +202,10 @@ def _policies(holder: Any) -> list[str]:
     return [*(str(text) for text in holder.policies.values()), *managed]
 
 
-def _managed(backend: Any, arn: str | None) -> str | None:
-    return None if arn is None else _default_version(backend.managed_policies[arn])
+def _managed(backend: Any, arn: str) -> str:
+    # A policy that is gone allows nothing.
+    policy = backend.managed_policies.get(arn)
+    return _DENY_ALL if policy is None else _default_version(policy)
 
 
 def _default_version(policy: Any) -> str:

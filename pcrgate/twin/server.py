@@ -1,8 +1,8 @@
 """The twin as a whole: KMS, CloudTrail and control endpoint of ours in front of moto, over HTTP and HTTPS.
 
-moto's ``DomainDispatcherApplication`` takes the factory of its applications as an argument; ours answers for ``kms``
-and ``cloudtrail`` and leaves every other service to moto. Nothing of moto is patched. moto's state (IAM, STS, S3, ...)
-is one a process, so two twins in one process share users and roles, but no keys.
+moto's ``DomainDispatcherApplication`` takes the factory of its applications as an argument; ours answers for ``kms``,
+in part for ``cloudtrail`` and ``sts``, and leaves everything else to moto. Nothing of moto is patched. moto's state
+(IAM, STS, S3, ...) is one a process, so two twins in one process share users and roles, but no keys.
 """
 
 import tempfile
@@ -35,6 +35,7 @@ from pcrgate.twin.propagation import Propagation
 from pcrgate.twin.recipient_check import RecipientChecker
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.twin.state import derive, open_identity
+from pcrgate.twin.sts_app import StsApp
 
 
 class Twin:
@@ -198,6 +199,8 @@ class Twin:
             if service == "cloudtrail":
                 otherwise = create_backend_app(service)
                 return CloudTrailApp(audit=self.audit, accounts=self.accounts, clock=self.clock, otherwise=otherwise)
+            if service == "sts":
+                return StsApp(accounts=self.accounts, clock=self.clock, otherwise=create_backend_app(service))
             return create_backend_app(service)
 
         control = ControlApp(

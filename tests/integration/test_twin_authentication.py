@@ -109,4 +109,14 @@ def test_every_account_told_has_a_root_key_of_its_own() -> None:
         assert f":{OTHER_ACCOUNT}:key/" in kms.create_key()["KeyMetadata"]["Arn"]
         assert root_client(twin, "kms").list_keys()["Keys"] == []
         sts = boto_client(twin, "sts", credentials=root_credentials(twin, OTHER_ACCOUNT))
-        assert sts.get_caller_identity()["Account"] == OTHER_ACCOUNT
+        assert sts.get_caller_identity()["Arn"] == f"arn:aws:iam::{OTHER_ACCOUNT}:root"
+
+
+def test_callers_are_told_who_they_are(kms_twin: Twin) -> None:
+    role = make_role(kms_twin, "caller")
+    session = boto_client(kms_twin, "sts", credentials=assume(kms_twin, role)).get_caller_identity()
+    assert session["Arn"].endswith(f":assumed-role/{role.rpartition('/')[2]}/session")
+    assert root_client(kms_twin, "sts").get_caller_identity()["UserId"] == kms_twin.settings.account
+    wrong = dataclasses.replace(root_credentials(kms_twin), secret_access_key="x" * 40)
+    code, _ = refusal(boto_client(kms_twin, "sts", credentials=wrong).get_caller_identity)
+    assert code == "InvalidSignatureException"

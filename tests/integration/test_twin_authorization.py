@@ -103,6 +103,22 @@ def test_a_session_policy_narrows(kms_twin: Twin) -> None:
     assert denied(stage, refusing).endswith("with an explicit deny in a session policy")
 
 
+def test_managed_policies_narrow_a_session_too(kms_twin: Twin) -> None:
+    stage = Stage(kms_twin, ADMINISTRATION, statement("kms:Encrypt", principal={"AWS": "ROLE"}))
+    iam = root_client(kms_twin, "iam")
+    name = stage.role.rpartition("/")[2]
+    arns = [
+        iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=policy(statement(action)))["Policy"]["Arn"]
+        for number, action in enumerate(("kms:Decrypt", "kms:Encrypt"))
+    ]
+    narrow = stage.client(PolicyArns=[{"arn": arns[0]}])
+    assert denied(stage, narrow).endswith("because no session policy allows the kms:Encrypt action")
+    both = stage.client(PolicyArns=[{"arn": arn} for arn in arns])
+    assert encrypted(both, stage.arn)
+    iam.delete_policy(PolicyArn=arns[1])
+    assert "session policy" in denied(stage, both)
+
+
 def test_a_boundary_narrows(kms_twin: Twin) -> None:
     stage = Stage(kms_twin, actions=("kms:Encrypt",))
     iam = root_client(kms_twin, "iam")

@@ -23,6 +23,7 @@ from pcrgate.twin.propagation import Propagation
 PARSED_POLICIES: Final = 1024
 """Parsed policies kept: more than a laptop's account has, at some 10 kB each."""
 
+_ATTESTED: Final = "kms:recipientattestation:"
 _ALLOW_ALL: Final = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 _DENY_SOURCES: Final = {
     "key policy": "a resource-based policy",
@@ -96,7 +97,9 @@ class Enforcement:
     def _question(
         self, check: AuthorizationCheck, caller: AuthenticatedCaller, attestation: Mapping[str, ContextValue]
     ) -> Question:
-        request = make_request(check.action, check.resource, caller, {**check.context, **attestation})
+        # Only a verified document speaks of measurements, whatever the request brings along.
+        said = {name: value for name, value in check.context.items() if not name.lower().startswith(_ATTESTED)}
+        request = make_request(check.action, check.resource, caller, said | dict(attestation))
         if check.key is None:
             return caller_question(request, caller, key_policy=_keyless_policy(check, caller))
         key = self._propagation.effective(check.key, check.grant_tokens)

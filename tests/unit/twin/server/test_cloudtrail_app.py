@@ -7,7 +7,7 @@ from kms_policies.request import Principal
 from pcrgate.twin.accounts import Accounts, Identity
 from pcrgate.twin.audit import AuditTrail, Call, Record
 from pcrgate.twin.clock import TwinClock
-from pcrgate.twin.cloudtrail_app import MAX_RESULTS, CloudTrailApp, look_up
+from pcrgate.twin.cloudtrail_app import MAX_RESULTS, CloudTrailApp, _body, look_up
 from pcrgate.twin.faults import FaultCode, FrontDoorError
 from tests.unit.twin.server.wsgi_caller import answer, environ
 
@@ -141,3 +141,10 @@ def test_an_unsigned_lookup_is_refused_and_other_operations_are_handed_on() -> N
     assert answer(app, environ("POST", HTTP_X_AMZ_TARGET=f"{target}.ListTrails")) == (200, b"moto")
     status, body = answer(app, environ("POST", HTTP_X_AMZ_TARGET=f"{target}.LookupEvents"))
     assert (status, json.loads(body)["__type"]) == (400, "MissingAuthenticationTokenException")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]"])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(FrontDoorError) as caught:
+        _body(body)
+    assert caught.value.code is FaultCode.SERIALIZATION
