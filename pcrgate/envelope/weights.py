@@ -1,0 +1,239 @@
+"""Open sealed weights at memory speed: authenticated frame by frame, in parallel, while the bytes still arrive.
+
+Nothing of the plaintext is handed out before every check has passed; on any failure the buffer is wiped. Memory stays
+within the plaintext and 64 MiB. The steps are numbered as in docs/adr/0200-weights-digest.md.
+"""
+
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from pcrgate.envelope.weights_buffer import WeightsBuffer
+from pcrgate.envelope.weights_digest import FramesDigest, WeightsExpectation, feed_of
+from pcrgate.envelope.weights_frames import Layout, is_final, open_final_frame, open_regular_frames
+from pcrgate.envelope.weights_header import FrameKey, HeaderOpener, open_header, parse_header
+from pcrgate.envelope.weights_source import CiphertextSource, Feed
+from pcrgate.errors import ErrorCode, ReleaseError
+
+LOADING_MEMORY_BYTES: Final = 64 << 20
+"""Most memory that loading takes beside the plaintext; what is in flight stays below it."""
+
+SPAN_BYTES: Final = 4 << 20
+"""How much is read and decrypted as one piece of work, when frames are shorter: large enough that handing it over costs
+nothing, small enough to stay near the caches."""
+
+SLOTS_MAX: Final = 8
+"""Most spans in flight, 32 MiB when frames are short."""
+
+SLOTS_MIN: Final = 3
+"""Fewest: one arriving, one being opened, one between; three of the longest frames are 48 MiB."""
+
+WORKERS: Final = 2
+"""Threads that decrypt by default: two reach the memory's bandwidth on what was measured."""
+
+WORKERS_MAX: Final = 16
+"""Most threads that decrypt: memory is the limit long before."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Say which regular frames are one piece of work."""
+
+    first: int
+    frames: int
+
+
+def open_weights(
+    source: CiphertextSource,
+    expectation: WeightsExpectation,
+    *,
+    opener: HeaderOpener,
+    max_plaintext_bytes: int,
+    hash_plaintext: bool = True,
+    workers: int = WORKERS,
+    progress: Progress | None = None,
+    buffer: WeightsBuffer | None = None,
+) -> WeightsBuffer:
+    """Return the plaintext of sealed weights, after every check.
+
+    Args:
+        source: where the sealed bytes come from.
+        expectation: what the signed manifest says of them.
+        opener: the Encryption SDK on an attested client (``pcrgate.kms.weights_key``).
+        max_plaintext_bytes: the memory budget; a longer plaintext is refused before anything is reserved.
+        hash_plaintext: whether to compare the plaintext's SHA-384 too. It costs about a second for each gigabyte and
+            protects against somebody who knows the data key; without it, header, key commitment and frames still bind
+            the plaintext to the manifest for everybody who does not.
+        workers: threads that decrypt, 1 to 16; memory bandwidth is reached with two.
+        progress: called with verified and total plaintext bytes, from the calling thread.
+        buffer: memory to use again, of exactly the plaintext's length.
+
+    Raises:
+        ReleaseError: ``weights-size``, ``weights-header``, ``weights-digest``, ``weights-frame``,
+            ``weights-truncated``, ``weights-trailing``, ``weights-source``; whatever the attested client refuses with.
+    """
+    # 1. The size the manifest says fits the budget, and the buffer.
+    size_bytes = expectation.plaintext_bytes
+    if not 1 <= size_bytes <= max_plaintext_bytes:
+        raise ReleaseError(
+            ErrorCode.WEIGHTS_SIZE, f"the manifest says {size_bytes} bytes, budget {max_plaintext_bytes}"
+        )
+    if buffer is not None and len(buffer) != size_bytes:
+        raise ReleaseError(
+            ErrorCode.WEIGHTS_SIZE, f"the buffer has {len(buffer)} bytes, the manifest says {size_bytes}"
+        )
+    if not 1 <= workers <= WORKERS_MAX:
+        raise ReleaseError(ErrorCode.WEIGHTS_SIZE, f"{workers} threads are to decrypt, expected 1 to {WORKERS_MAX}")
+
+    # 2. The header: digest first, then KMS, commitment and header authentication by the SDK.
+    feed = feed_of(source)
+    header = parse_header(lambda length: bytes(feed.take(length)))
+    layout = Layout(plaintext_bytes=size_bytes, frame_bytes=header.frame_bytes)
+    layout.require_representable()
+    key = open_header(
+        header,
+        expected=expectation.header_sha384,
+        encryption_context=expectation.encryption_context,
+        opener=opener,
+    )
+
+    opened = buffer or WeightsBuffer(size_bytes)
+    try:
+        reader = _Reader(
+            feed=feed,
+            key=key,
+            layout=layout,
+            plaintext=opened.writable(),
+            workers=workers,
+            hash_plaintext=hash_plaintext,
+            progress=progress,
+        )
+        _require_digests(*reader.run(), expectation)
+    except BaseException:
+        opened.wipe()
+        raise
+    return opened
+
+
+def _require_digests(frames_sha384: bytes, plaintext_sha384: bytes | None, expectation: WeightsExpectation) -> None:
+    # 6. The digests of the manifest.
+    if not hmac.compare_digest(frames_sha384, expectation.frames_sha384.digest):
+        raise ReleaseError(ErrorCode.WEIGHTS_DIGEST, "the frames are not those that were signed for")
+    if plaintext_sha384 is not None and not hmac.compare_digest(plaintext_sha384, expectation.plaintext_sha384.digest):
+        raise ReleaseError(ErrorCode.WEIGHTS_DIGEST, "the plaintext is not the one that was signed for")
+
+
+class _Reader:
+    """Read, open and measure the body of one message; every thread has ended when ``run`` returns or raises."""
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        key: FrameKey,
+        layout: Layout,
+        plaintext: memoryview,
+        workers: int,
+        hash_plaintext: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._feed = feed
+        self._key = key
+        self._layout = layout
+        self._plaintext = plaintext
+        self._workers = workers
+        self._progress = progress
+        self._frames_digest = FramesDigest(layout)
+        self._hash = hashlib.sha384() if hash_plaintext else None
+        self._hashing: deque[Future[None]] = deque()
+        self._verified_bytes = 0
+
+    def run(self) -> tuple[bytes, bytes | None]:
+        """Return the digests of frames and plaintext, the latter None when it was not asked for."""
+        with ExitStack() as threads:
+            hasher = threads.enter_context(ThreadPoolExecutor(1, "weights-hash")) if self._hash is not None else None
+            # 3. Regular frames, in parallel, as they arrive.
+            if self._feed.in_place and self._workers == 1:
+                for span in self._spans():
+                    self._verified(self._open(span, self._feed.take(self._stored_bytes(span))), span, hasher)
+            else:
+                self._in_parallel(threads.enter_context(ThreadPoolExecutor(self._workers, "weights")), hasher)
+            # 4. The final frame, which closes the sequence, and 5. nothing after it.
+            self._tail(hasher)
+            self._feed.finish()
+            while self._hashing:
+                self._hashing.popleft().result()
+        return self._frames_digest.result().digest, None if self._hash is None else self._hash.digest()
+
+    def _spans(self) -> Iterator[_Span]:
+        per_span = max(1, SPAN_BYTES // self._layout.stored_frame_bytes)
+        for done in range(0, self._layout.regular_frames, per_span):
+            yield _Span(done + 1, min(per_span, self._layout.regular_frames - done))
+
+    def _stored_bytes(self, span: _Span) -> int:
+        return span.frames * self._layout.stored_frame_bytes
+
+    def _in_parallel(self, pool: ThreadPoolExecutor, hasher: ThreadPoolExecutor | None) -> None:
+        span_bytes = max(1, SPAN_BYTES // self._layout.stored_frame_bytes) * self._layout.stored_frame_bytes
+        count = max(SLOTS_MIN, min(SLOTS_MAX, LOADING_MEMORY_BYTES * 3 // 4 // span_bytes))
+        free: deque[bytearray | None] = deque()
+        in_flight: deque[tuple[Future[bytes], _Span, bytearray | None]] = deque()
+        try:
+            for span in self._spans():
+                if len(in_flight) == count:
+                    future, earlier, memory = in_flight.popleft()
+                    self._verified(future.result(), earlier, hasher)
+                    free.append(memory)
+                memory = free.popleft() if free else (None if self._feed.in_place else bytearray(span_bytes))
+                stored = self._feed.take(self._stored_bytes(span), memory)
+                in_flight.append((pool.submit(self._open, span, stored), span, memory))
+            while in_flight:
+                future, earlier, _ = in_flight.popleft()
+                self._verified(future.result(), earlier, hasher)
+        finally:
+            for future, _, _ in in_flight:
+                future.cancel()
+
+    def _open(self, span: _Span, stored: memoryview) -> bytes:
+        start = (span.first - 1) * self._layout.frame_bytes
+        end = start + span.frames * self._layout.frame_bytes
+        return open_regular_frames(self._key, span.first, stored, self._plaintext[start:end])
+
+    def _tail(self, hasher: ThreadPoolExecutor | None) -> None:
+        layout, number = self._layout, self._layout.regular_frames + 1
+        rest = self._plaintext[layout.plaintext_bytes - layout.tail_plaintext_bytes :]
+        stored = self._feed.take(layout.tail_bytes)
+        if is_final(stored):
+            self._frames_digest.add(open_final_frame(self._key, number, stored, rest))
+        elif layout.tail_plaintext_bytes == layout.frame_bytes:
+            # A full last frame, closed by an empty final one: other Encryption SDKs may write it so.
+            self._frames_digest.add(open_regular_frames(self._key, number, stored[: layout.stored_frame_bytes], rest))
+            begun = bytes(stored[layout.stored_frame_bytes :])
+            closing = begun + bytes(self._feed.take(layout.empty_final_bytes))
+            self._frames_digest.add(open_final_frame(self._key, number + 1, memoryview(closing), rest[:0]))
+        else:
+            raise ReleaseError(
+                ErrorCode.WEIGHTS_FRAME, f"frame {number} is not final, although the plaintext ends there"
+            )
+        self._advance(layout.tail_plaintext_bytes, hasher)
+
+    def _verified(self, tags: bytes, span: _Span, hasher: ThreadPoolExecutor | None) -> None:
+        self._frames_digest.add(tags)
+        self._advance(span.frames * self._layout.frame_bytes, hasher)
+
+    def _advance(self, length: int, hasher: ThreadPoolExecutor | None) -> None:
+        """Count plaintext that is verified, hash it on its own thread, and tell whoever watches."""
+        start, self._verified_bytes = self._verified_bytes, self._verified_bytes + length
+        if hasher is not None and self._hash is not None:
+            self._hashing.append(hasher.submit(self._hash.update, self._plaintext[start : self._verified_bytes]))
+            while self._hashing and self._hashing[0].done():
+                self._hashing.popleft().result()
+        if self._progress is not None:
+            self._progress(self._verified_bytes, self._layout.plaintext_bytes)
