@@ -112,11 +112,8 @@ def show_proof(address: str, proof: Proof, *, brief: bool = False) -> None:
     typer.echo(f"{printable(address)}: {'proven' if proof.proven else 'NOT proven'}")
     if brief and proof.proven:
         return
-    asked = "" if proof.availability_matters else " (not asked for)"
-    typer.echo(
-        f"  plaintext {proof.plaintext.value}, escalation {proof.escalation.value}, "
-        f"availability {proof.availability.value}{asked}"
-    )
+    availability = proof.availability.value if proof.availability_matters else "not asked for"
+    typer.echo(f"  plaintext {proof.plaintext.value}, escalation {proof.escalation.value}, availability {availability}")
     shown = failing(proof)
     for one in shown:
         _show_counterexample(one)
