@@ -24,6 +24,23 @@ for number in range(10**9):
     sys.stdout.flush()
 """
 
+SERVICE_WRITER = """
+import sys
+from pathlib import Path
+from pcrgate.twin.kms.interface import Caller
+from pcrgate.twin.kms.service import KmsService
+from pcrgate.twin.kms.store import DirectoryStore
+service = KmsService(store=DirectoryStore(Path(sys.argv[1])))
+caller = Caller(account="111122223333", region="eu-central-1", arn="arn:aws:iam::111122223333:root")
+key = service.prepare("CreateKey", {}, caller).execute()["KeyMetadata"]["Arn"]
+sys.stdout.write(key + "\\n")
+for number in range(10**9):
+    tags = [{"TagKey": "number", "TagValue": str(number)}]
+    service.prepare("TagResource", {"KeyId": key, "Tags": tags}, caller).execute()
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+"""
+
 
 def _code(directory: Path) -> ErrorCode:
     with pytest.raises(UsageError) as caught:
@@ -84,6 +101,20 @@ def test_every_acknowledged_write_survives_a_kill(tmp_path: Path) -> None:
     for number in range(acknowledged - 49, acknowledged + 1):
         assert newest[f"key-{number % 50}"] >= number
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_killed_kms_keeps_what_it_answered(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVICE_WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        arn = writer.stdout.readline().decode().strip()
+        answered = [int(writer.stdout.readline()) for _ in range(40)][-1]
+        writer.kill()
+    twin = Twin(store=DirectoryStore(tmp_path))
+    key = twin.service.describe(arn)
+    assert key is not None
+    assert int(key.tags["number"]) >= answered
+    twin.call("Encrypt", KeyId=arn, Plaintext=b"a")
+    twin.service.close()
 
 
 @pytest.mark.parametrize("cut", [1, 20, 200])
