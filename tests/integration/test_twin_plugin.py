@@ -36,7 +36,7 @@ def test_a_release(kms_twin, nsm, attested_kms, monkeypatch):
     enclave = attested_kms(expectation)
     answer = enclave.decrypt(KeyId=arn, CiphertextBlob=blob, EncryptionContext=CONTEXT)
     assert answer["Plaintext"] == b"secret"
-    assert kms_twin.counters.snapshot()["attested"] == 1
+    assert kms_twin.counters.snapshot()["attested"] >= 1
     assert kms_twin.audit.records()[-1]["additionalEventData"]["recipient"]["attestationDocumentModuleId"] == nsm.module_id
 
 
@@ -91,10 +91,12 @@ def test_a_stranger_uses_the_fixtures_from_the_wheel(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "test_release.py").write_text(PROJECT_TEST.replace("PREFIX", str(tmp_path / "environment")))
+    documented = (ROOT / "docs" / "twin.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    (project / "test_documented.py").write_text(documented)
     (project / "pytest.ini").write_text("[pytest]\nkms_twin_scope = session\n")
     done = run_pytest(python, project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert "5 passed" in done.stdout
 
     (project / "pytest.ini").write_text("[pytest]\nkms_twin_scope = sometimes\n")
     done = run_pytest(python, project)
