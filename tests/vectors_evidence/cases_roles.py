@@ -212,6 +212,15 @@ def _names() -> Iterator[Vector]:
             "zonal.eu-central-1.aws.nitro-enclaves",
             "a zonal certificate without its hex label",
         ),
+        ("regional-without-domain", REGIONAL, "4c6f72656d206970", "a regional certificate named by its label alone"),
+        ("zonal-without-domain", ZONAL, "73756d20646f6c6f.zonal", "a zonal certificate without its domain"),
+        (
+            "regional-called-zonal",
+            REGIONAL,
+            "4c6f.zonal.eu-central-1.aws.nitro-enclaves",
+            "a zonal name one level too high",
+        ),
+        ("zonal-called-regional", ZONAL, "73756d.eu-central-1.aws.nitro-enclaves", "a regional name one level too low"),
         (
             "regional-not-hex",
             REGIONAL,
