@@ -78,9 +78,10 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 
     again = Twin(store=DirectoryStore(tmp_path))
     again.now_ms = twin.now_ms
+    assert again.service._resources.keyring._keys == records
+    assert gone not in records
     assert {name: again.service.describe(name) for name in before} == before
     assert before[gone] is None
-    assert again.service._resources.keyring._keys == records
     assert again.call("Decrypt", CiphertextBlob=old)["Plaintext"] == b"old"
     assert again.call("ListAliases")["Aliases"] == twin.call("ListAliases")["Aliases"]
     again.service.close()
