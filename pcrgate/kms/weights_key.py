@@ -4,11 +4,11 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
-from aws_encryption_sdk.exceptions import AWSEncryptionSDKClientError
 from aws_encryption_sdk.key_providers.kms import KMSMasterKey, KMSMasterKeyConfig
+from botocore.exceptions import BotoCoreError
 
 from pcrgate.envelope.weights_header import DATA_KEYS_MAX, HEADER_MAX_BYTES, OpenedHeader
-from pcrgate.errors import ErrorCode, ReleaseError
+from pcrgate.errors import ErrorCode, PcrgateError, ReleaseError
 from pcrgate.units import KeyArn
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class SdkHeaderOpener:
 
         Raises:
             ReleaseError: ``weights-header``, or whatever the attested client refuses with.
+            BotoCoreError: when KMS cannot be reached.
         """
         if len(raw) > HEADER_MAX_BYTES:
             raise ReleaseError(ErrorCode.WEIGHTS_HEADER, f"the header is longer than {HEADER_MAX_BYTES} bytes")
@@ -50,7 +51,9 @@ class SdkHeaderOpener:
             header = stream.header
             # There is no public way to the derived key. The SDK's version is pinned, and a test holds this to be it.
             derived_key: bytes = stream._derived_data_key  # noqa: SLF001
-        except AWSEncryptionSDKClientError as error:
+        except (PcrgateError, BotoCoreError):
+            raise
+        except Exception as error:  # whatever the SDK and what lies below it raise on a header that was tampered with
             raise ReleaseError(
                 ErrorCode.WEIGHTS_HEADER, "the data key was not released, or the header is not authentic"
             ) from error
