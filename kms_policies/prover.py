@@ -8,6 +8,7 @@ Spec: IAM User Guide, "Policy evaluation logic"; KMS Developer Guide, "Condition
 
 import time
 from collections.abc import Iterator
+from typing import Final
 
 import z3
 
@@ -32,6 +33,8 @@ __all__ = [
     "prove",
 ]
 
+_DECIDED: Final = (Tier.PLAINTEXT, Tier.ESCALATION, Tier.AVAILABILITY)
+
 
 def prove(question: Question) -> Proof:
     """Decide a question.
@@ -46,12 +49,9 @@ def prove(question: Question) -> Proof:
         KeyPolicyError: ``prove-limit`` when the policies name more principals than the prover takes.
     """
     started = time.perf_counter()
-    universe = Universe(question)
-    encoding = Encoding(universe)
-    script = encoding.script.text()
-    solver = Solver(script, timeout_ms=question.timeout_ms, steps=question.solver_steps)
-    search = Search(encoding, solver)
-    verdicts = {tier: search.verdict(tier) for tier in (Tier.PLAINTEXT, Tier.ESCALATION, Tier.AVAILABILITY)}
+    search, verdicts = _decide(question)
+    encoding, solver = search.encoding, search.solver
+    universe = encoding.universe
     anchors, minters = search.trust_anchors(), search.minters()
     return Proof(
         plaintext=verdicts[Tier.PLAINTEXT],
@@ -70,7 +70,7 @@ def prove(question: Question) -> Proof:
             checks=solver.checks,
             solver_ms=solver.seconds * 1000,
             total_ms=(time.perf_counter() - started) * 1000,
-            script_bytes=len(script),
+            script_bytes=len(encoding.script.text()),
             callers=len(encoding.callers),
             actions=len(encoding.actions),
             keys=len(encoding.keys.slots),
@@ -82,17 +82,28 @@ def prove(question: Question) -> Proof:
 def dump_smtlib(question: Question) -> str:
     """Return what the solver is asked, as SMT-LIB 2 text for another solver.
 
-    The text asks once for each tier, plaintext first, then escalation, then availability: ``unsat`` is the proof. Where
-    ``prove`` struck out solutions that no text can fulfil, another solver may answer ``sat`` instead.
+    The text asks once for each tier, plaintext first, then escalation, then availability: ``unsat`` is the proof. What
+    ``prove`` struck out because no text can fulfil it stands at the end as assertions of its own.
 
     Raises:
         KeyPolicyError: as ``prove``.
     """
-    encoding = Encoding(Universe(question))
-    lines = ["(set-logic QF_BV)", encoding.script.text().rstrip()]
-    for tier in (Tier.PLAINTEXT, Tier.ESCALATION, Tier.AVAILABILITY):
+    search, _ = _decide(question)
+    lines = ["(set-logic QF_BV)", search.encoding.script.text().rstrip()]
+    if search.struck:
+        lines.append("; wildcards that no text fulfils together, found by a search of its own")
+        lines += [f"(assert {formula})" for formula in search.struck]
+    for tier in _DECIDED:
         lines += ["(push 1)", f"(assert {tier.value})", "(check-sat)", "(pop 1)"]
     return "\n".join(lines) + "\n"
+
+
+def _decide(question: Question) -> tuple[Search, dict[Tier, Verdict]]:
+    """Return the search with its verdicts."""
+    encoding = Encoding(Universe(question))
+    solver = Solver(encoding.script.text(), timeout_ms=question.timeout_ms, steps=question.solver_steps)
+    search = Search(encoding, solver)
+    return search, {tier: search.verdict(tier) for tier in _DECIDED}
 
 
 def _assumptions(universe: Universe) -> Iterator[str]:

@@ -16,8 +16,8 @@ from kms_policies.prover_witness import Impossible, Pattern, find_string
 from kms_policies.request import Principal, PrincipalKind, Request
 from pcrgate.errors import ErrorCode, KeyPolicyError
 
-CALLERS_MAX: Final = 20_000
-"""Most callers told apart: a key policy of 32 kB names at most some 700 principals, in as many accounts."""
+CALLERS_MAX: Final = 8_000
+"""Most callers told apart: a key policy of 32 kB names at most some 700 principals, each in an account of its own."""
 
 UNNAMED: Final = "not-named-in-any-policy"
 """Name that unnamed callers carry; another is made up when a policy does spell it out."""
@@ -185,11 +185,12 @@ def _another_session(principal: Principal) -> Principal:
 def _sessions_of_pathed_roles(principals: Iterable[Principal]) -> Iterator[Principal]:
     """Yield each named session once more under each named role it may belong to: its own ARN holds no path."""
     sessions = [p for p in principals if p.kind is PrincipalKind.ROLE_SESSION]
+    roles: dict[tuple[str | None, str], set[str]] = {}
+    for one in sessions:
+        roles.setdefault((one.account, _role_name(one)), set()).add(str(one.role_arn))
     for session in sessions:
-        for other in sessions:
-            role = str(other.role_arn)
-            if other.account == session.account and role.rpartition("/")[2] == _role_name(session):
-                yield Principal.from_arn(str(session.arn), role_arn=role)
+        for role in roles[session.account, _role_name(session)]:
+            yield Principal.from_arn(str(session.arn), role_arn=role)
         yield Principal.from_arn(str(session.role_arn))
 
 
