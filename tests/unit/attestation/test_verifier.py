@@ -5,13 +5,21 @@ import pytest
 from cryptography import x509
 
 from pcrgate.attestation.anchors import AWS_ROOTS, FINGERPRINT_BYTES, ROOTS_MAX, Roots
+from pcrgate.attestation.certificate import parse_certificate
 from pcrgate.attestation.chain import ChainCache, link_chain
 from pcrgate.attestation.checklist import Check
 from pcrgate.attestation.cose import DOCUMENT_MAX_BYTES, parse_sign1
 from pcrgate.attestation.document import parse_payload
 from pcrgate.attestation.evidence import EnclaveEvidence, NitroTpmEvidence, VerifiedEvidence
-from pcrgate.attestation.names import instance_measurement, role_measurement
-from pcrgate.attestation.report import describe_cautions, describe_evidence, describe_unverified, format_time_ms
+from pcrgate.attestation.names import instance_measurement, launch_cautions, role_measurement
+from pcrgate.attestation.report import (
+    describe_cautions,
+    describe_checks,
+    describe_evidence,
+    describe_omitted,
+    describe_unverified,
+    format_time_ms,
+)
 from pcrgate.attestation.verifier import Live, Recorded, verify
 from pcrgate.errors import (
     ErrorCode,
@@ -235,3 +243,32 @@ def test_values_hide_nothing_and_change_nothing() -> None:
     evidence = verify(DOCUMENT, ROOTS, Recorded())
     with pytest.raises(TypeError):
         evidence.pcrs[0] = Sha384(bytes(48))  # type: ignore[index]
+
+
+def test_reports_list_checks_and_what_was_left_out() -> None:
+    evidence = verify(DOCUMENT, ROOTS, Recorded())
+    assert {entry["number"] for entry in describe_checks(evidence.checks)} >= {1, 10, 18, 24}
+    assert [entry["subject"] for entry in describe_omitted(evidence.omitted)] == ["chain", "timestamp"]
+
+
+def test_a_subject_without_its_attributes_place_is_not_a_name() -> None:
+    der = parse_payload(parse_sign1(DOCUMENT).payload).certificate
+    country = bytes.fromhex("0603550406")
+    assert der.count(country) == 2  # issuer, then subject
+    before, issuer, after = der.split(country)
+    with pytest.raises(MalformedEvidenceError) as caught:
+        parse_certificate(before + country + issuer + bytes.fromhex("0603550404") + after)
+    assert caught.value.code is ErrorCode.DER
+
+
+def test_a_module_id_without_the_hidden_time_has_no_cautions() -> None:
+    parsed = parse_payload(parse_sign1(DOCUMENT).payload)
+    leaf = link_chain(parsed, ROOTS, None, frozenset()).certificates[-1]
+    assert launch_cautions(dataclasses.replace(parsed, module_id="i-0123456789abcdef0-enc12"), leaf) == []
+
+
+def test_a_leaf_without_extensions_is_refused() -> None:
+    chain = forge_chain({4: lambda spec: dataclasses.replace(spec, extensions=())})
+    with pytest.raises(UntrustedEvidenceError) as caught:
+        verify(forge_document(chain).encode(), Roots.pinned(chain.root_fingerprint), Recorded())
+    assert caught.value.code is ErrorCode.CERTIFICATE_LEAF_CA
