@@ -117,6 +117,11 @@ def test_a_foreign_account_may_be_asked_for() -> None:
     assert inputs.variables()["accounts"] == [ACCOUNT, OTHER_ACCOUNT]
 
 
+@pytest.mark.parametrize("name", ["role/*", "role/par?nt", "user/${aws:username}"])
+def test_a_wildcard_is_named_as_such(name: str) -> None:
+    assert "wildcard or variable" in refusal(KEY, parents=[f"arn:aws:iam::{ACCOUNT}:{name}"]).message
+
+
 def test_the_root_may_administer_but_never_be_a_parent() -> None:
     root = f"arn:aws:iam::{ACCOUNT}:root"
     assert refusal(KEY, administrators=[root]).code is ErrorCode.POLICY_INPUT_PRINCIPAL
