@@ -161,13 +161,13 @@ def render_policies(document: RollOver) -> dict[str, str]:
     }
 
 
-def approved_pcrs(document: RollOver, now: datetime) -> tuple[Mapping[str, Sha384], ...]:
-    """Return what may be released to at ``now``: the listed measurements that have not expired, in every combination.
+def approved_pcrs(document: RollOver, now: datetime | None = None) -> tuple[Mapping[str, Sha384], ...]:
+    """Return the listed measurements in every combination; with ``now`` only those that have not expired then.
 
     Conditions on several PCRs hold independently of each other, so the policies admit every combination of listed
     values; with PCR0 alone the combinations are the measurements themselves.
     """
-    live = [one for one in document.listed if now < one.expires]
+    live = [one for one in document.listed if now is None or now < one.expires]
     if not live:
         return ()
     fields = sorted(live[0].pcrs)

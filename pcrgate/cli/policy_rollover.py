@@ -47,7 +47,7 @@ def plan_command(
         except KeyPolicyError as refusal:
             _refused(refusal, as_json=as_json)
             raise
-        proofs = [overall(_proofs(step.document, step.at)) for step in steps]
+        proofs = [overall(_proofs(step.document, None)) for step in steps]
     if as_json:
         described = [_step(step, verdict) for step, verdict in zip(steps, proofs, strict=True)]
         print_json({"verdict": "proven" if set(proofs) <= {"proven"} else "counterexample", "steps": described})
@@ -139,7 +139,7 @@ def advance_command(
         except KeyPolicyError as refusal:
             _refused(refusal, as_json=as_json)
             raise
-        proofs = _proofs(after, now)
+        proofs = _proofs(after, None)
     _finish(file, output, after, proofs, as_json=as_json)
 
 
@@ -196,8 +196,8 @@ def _read(file: str) -> RollOver:
     return parse_rollover(read_input(file, DOCUMENT_MAX_BYTES))
 
 
-def _proofs(document: RollOver, now: dt.datetime) -> dict[str, Proof]:
-    """Prove every key policy of a document for what is approved at that time."""
+def _proofs(document: RollOver, now: dt.datetime | None) -> dict[str, Proof]:
+    """Prove every key policy for what the document lists; with a time, for what of that has not expired then."""
     if not document.listed:
         return {}
     approved = _approved(document, now)
@@ -218,7 +218,7 @@ def _proofs(document: RollOver, now: dt.datetime) -> dict[str, Proof]:
     return found
 
 
-def _approved(document: RollOver, now: dt.datetime) -> ApprovedMeasurements:
+def _approved(document: RollOver, now: dt.datetime | None) -> ApprovedMeasurements:
     pcrs = approved_pcrs(document, now)
     if not pcrs:
         raise KeyPolicyError(

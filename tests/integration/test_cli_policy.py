@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from kms_policies.document import PolicyKind, parse_policy
+from kms_policies.prover import ApprovedMeasurements, Question, prove
 from kms_policies.rendering import Template, parse_inputs, render
+from kms_policies.rollover_files import parse_rollover
+from pcrgate.cli import policy_rollover
 from pcrgate.cli.main import main
+from pcrgate.units import Sha384
 from tests.unit.attestation.documents import PCR0 as EVIDENCE_PCR0
 from tests.unit.attestation.documents import PKI, document
 from tests.unit.kms_policies.rollover_documents import text_document
@@ -477,6 +483,33 @@ def test_announce_and_revoke(run: Run, rollover: str, tmp_path: Path) -> None:
     )
     code, found = run_json(run, "rollover", "advance", rollover, "v1", "admitted", *AT)
     assert (code, found["code"]) == (1, "rollover-transition")
+
+
+def test_what_has_expired_can_still_be_replaced(run: Run, rollover: str) -> None:
+    late = ("--at", "2027-01-02T00:00:00Z")
+    assert run("rollover", "plan", rollover, *late)[0] == 0
+    assert run("rollover", "advance", rollover, "v2", "admitted", *late)[0] == 0
+    assert run("rollover", "status", rollover, *late)[0] == 1
+    assert run("rollover", "advance", rollover, "v1", "removed", "--revoke", *late)[0] == 0
+    assert run("rollover", "status", rollover, *late)[0] == 0
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_document_whose_policies_are_not_proven_is_not_written(
+    rollover: str, leaky: str, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    unproven = prove(
+        Question(
+            key_policy=parse_policy(Path(leaky).read_text(), kind=PolicyKind.KEY),
+            approved=ApprovedMeasurements(pcr0=frozenset({Sha384.from_hex(PCR0)})),
+        )
+    )
+    before = Path(rollover).read_text()
+    with pytest.raises(typer.Exit) as left:
+        policy_rollover._finish(rollover, None, parse_rollover(before), {"weights": unproven}, as_json=as_json)
+    assert left.value.exit_code == 1
+    assert Path(rollover).read_text() == before
+    assert "counterexample" in capsys.readouterr().out
 
 
 def test_rollover_of_nitrotpm_measurements(run: Run, tmp_path: Path) -> None:
