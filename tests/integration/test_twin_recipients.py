@@ -229,6 +229,39 @@ def test_the_attested_client_is_denied_with_another_image(stage: Stage) -> None:
     assert code == "AccessDeniedException"
 
 
+def test_credentials_of_another_account_open_nothing(nsm_pcrs: Mapping[int, Sha384]) -> None:
+    """Attack B8: the parent hands the enclave credentials of its own account."""
+    with Twin(TwinSettings(http_port=0, https_port=0, other_accounts=("444455556666",))) as twin:
+        stage = set_stage(twin, nsm_pcrs[0])
+        nsm = SoftwareNsm(pki=twin.pki, pcrs=nsm_pcrs, clock=twin.clock)
+        expectation = ReleaseExpectation(
+            operation="Decrypt", key_arn=KeyArn.parse(stage.key_arn), encryption_context=CONTEXT
+        )
+        client = attested_client(twin, nsm, expectation, credentials=root_credentials(twin, "444455556666"))
+        code, _ = refusal(
+            client.decrypt, KeyId=stage.key_arn, CiphertextBlob=stage.ciphertext, EncryptionContext=CONTEXT
+        )
+        assert code == "AccessDeniedException"
+
+
+def test_without_a_key_id_any_key_of_the_caller_opens(kms_twin: Twin, nsm: SoftwareNsm) -> None:
+    """Attack B5, as on AWS: KMS goes by the ciphertext, so the caller has to name the key."""
+    kms = root_client(kms_twin, "kms")
+    meant, other = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    blob = kms.encrypt(KeyId=other, Plaintext=PLAINTEXT)["CiphertextBlob"]
+    sent = recipient(document(nsm, spki_der()))
+    assert kms.decrypt(CiphertextBlob=blob, Recipient=sent)["KeyId"] == other
+    assert refusal(kms.decrypt, KeyId=meant, CiphertextBlob=blob, Recipient=sent)[0] == "IncorrectKeyException"
+
+
+def test_a_replayed_document_yields_nothing_to_whoever_lacks_its_key(stage: Stage, nsm: SoftwareNsm) -> None:
+    """Attack F1: the parent kept a document and sends it again; the key behind it is gone."""
+    answer = stage.decrypt(Recipient=recipient(document(nsm, spki_der())))
+    with pytest.raises(ReleaseError):
+        opened(answer["CiphertextForRecipient"], rsa_key(3072))
+    assert PLAINTEXT not in answer["CiphertextForRecipient"]
+
+
 def test_the_attested_client_refuses_what_plain_moto_answers(kms_twin: Twin, nsm: SoftwareNsm, tmp_path: Path) -> None:
     """moto ignores the Recipient and answers with the plaintext: the client must not take it."""
     tls = TlsFiles.ensure(tmp_path)

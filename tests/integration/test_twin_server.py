@@ -62,12 +62,13 @@ def test_a_client_that_speaks_no_tls_harms_nobody(kms_twin: Twin, said: bytes) -
     assert root_client(kms_twin, "kms").list_keys()["Keys"] == []
 
 
-def test_a_port_in_use_is_said_and_nothing_is_left_open(kms_twin: Twin) -> None:
+def test_a_port_in_use_is_said_and_nothing_is_left_open(kms_twin: Twin, tmp_path: Path) -> None:
     port = int(kms_twin.http_url.rpartition(":")[2])
-    second = Twin(TwinSettings(http_port=0, https_port=port))
-    with pytest.raises(UsageError, match=rf"usage-port: port {port} on 127.0.0.1 is in use"):
-        second.start()
-    second.stop()
+    second = Twin(TwinSettings(http_port=0, https_port=port, state_dir=tmp_path))
+    with pytest.raises(UsageError, match=rf"usage-port: port {port} on 127.0.0.1 is in use"), second:
+        pass
+    with Twin(TwinSettings(http_port=0, state_dir=tmp_path)) as third:
+        assert root_client(third, "kms").list_keys()["Keys"] == []
     assert root_client(kms_twin, "kms").list_keys()["Keys"] == []
 
 
