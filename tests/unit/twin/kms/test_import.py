@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
-from pcrgate.twin.kms.service_errors import AwsCode
+from pcrgate.twin.kms.key_use import SYMMETRIC, current_secret, decrypt
+from pcrgate.twin.kms.service_errors import AwsCode, AwsError
 from tests.unit.twin.kms.kit import REGION, Twin, flipped
 
 MATERIAL = bytes(range(32))
@@ -167,3 +168,16 @@ def test_each_replica_of_an_external_key_gets_its_own_import() -> None:
     twin.call("ReplicateKey", KeyId=arn, ReplicaRegion="eu-west-1")
     assert twin.state(arn.replace(REGION, "eu-west-1"), region="eu-west-1") == "PendingImport"
     assert twin.state(arn) == "Enabled"
+
+
+def test_material_that_is_gone_is_never_used_even_past_the_state_gate() -> None:
+    twin = Twin()
+    keyring = twin.service._resources.keyring
+    empty = keyring.require(twin.key(Origin="EXTERNAL"))
+    with pytest.raises(AwsError, match="pending import"):
+        current_secret(empty)
+    arn = _enabled(twin)
+    blob = twin.call("Encrypt", KeyId=arn, Plaintext=b"a")["CiphertextBlob"]
+    twin.call("DeleteImportedKeyMaterial", KeyId=arn)
+    with pytest.raises(AwsError, match="pending import"):
+        decrypt(keyring.require(arn), blob, algorithm=SYMMETRIC, context={}, operation="Decrypt")
