@@ -3,6 +3,7 @@
 Spec: IAM User Guide, "IAM JSON policy elements: Condition operators", "IAM policy elements: Variables and tags".
 """
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "GreaterThan": gt,
     "GreaterThanEquals": ge,
 }
+
+_ADDRESSES: Final = frozenset({"192.0.2.1", "2001:db8::1"})
 
 NUMBER_MAX: Final = Decimal(10) ** 15
 """Largest threshold whose neighbours are tried: beyond it, and below its inverse, decimals of 28 digits could lump
@@ -203,9 +206,13 @@ def _typed_candidates(value_type: ValueType, values: Sequence[str]) -> set[str]:
             near_addresses = {first, last, max(first - 1, 0), min(last + 1, 2**network.max_prefixlen - 1)}
             make = ipaddress.IPv4Address if network.version == 4 else ipaddress.IPv6Address
             found |= {str(make(number)) for number in near_addresses}
-        found -= {value for value in found if "/" in value}
+        # Addresses of the version that no range speaks of are outside every range.
+        found = {value for value in found if "/" not in value} | _ADDRESSES
     elif value_type is ValueType.BOOL:
         found |= {"true", "false"}
+    elif value_type is ValueType.BINARY:
+        contents = [content for value in values if (content := read_binary(value)) is not None]
+        found.add(base64.b64encode(b"-".join([*contents, b"-"])).decode())
     return found
 
 
