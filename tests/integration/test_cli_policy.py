@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from kms_policies.rendering import Template, parse_inputs, render
 from kms_policies.rollover_files import parse_rollover
 from pcrgate.cli import policy_rollover
 from pcrgate.cli.main import main
+from pcrgate.cli.policy_proofs import overall, show_proof
 from pcrgate.units import Sha384
 from tests.unit.attestation.documents import PCR0 as EVIDENCE_PCR0
-from tests.unit.attestation.documents import PKI, document
+from tests.unit.attestation.documents import PKI, document, nsm
 from tests.unit.kms_policies.rollover_documents import text_document
 from tests.unit.kms_policies.template_inputs import (
     ACCOUNT,
@@ -210,6 +212,35 @@ def test_prove_takes_grants_metadata_identities_and_controls(run: Run, policy: s
     assert found["policies"][0]["counterexamples"][0]["class"] == "grant"
 
 
+def test_a_solver_that_gives_up_is_said_so(policy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    proof = prove(
+        Question(
+            key_policy=parse_policy(Path(policy).read_text(), kind=PolicyKind.KEY),
+            approved=ApprovedMeasurements(pcr0=frozenset({Sha384.from_hex(PCR0)})),
+            solver_steps=1,
+        )
+    )
+    assert overall({"policy": proof}) == "unknown"
+    show_proof("policy", replace(proof, incomplete=True))
+    shown = capsys.readouterr().out
+    assert "the solver gave up: " in shown
+    assert "left out" in shown
+
+
+def test_what_did_not_replay_is_said_so(leaky: str, capsys: pytest.CaptureFixture[str]) -> None:
+    proof = prove(
+        Question(
+            key_policy=parse_policy(Path(leaky).read_text(), kind=PolicyKind.KEY),
+            approved=ApprovedMeasurements(pcr0=frozenset({Sha384.from_hex(PCR0)})),
+        )
+    )
+    (one,) = [one for one in proof.counterexamples if one.tier.value == "plaintext"]
+    show_proof("policy", replace(proof, counterexamples=(replace(one, replayed=False, note="a note"),)))
+    shown = capsys.readouterr().out
+    assert "note       a note" in shown
+    assert "did not replay" in shown
+
+
 def test_prove_nitrotpm_and_further_registers(run: Run, tmp_path: Path) -> None:
     (tmp_path / "tpm.json").write_text(policy_text(Template.NITROTPM_SESSION_KEY))
     registers = [f"--nitrotpm-pcr={index}={value}" for index, value in ((4, PCR4), (7, PCR7), (12, PCR12))]
@@ -383,6 +414,15 @@ def test_explain_reads_the_evidence_that_came_along(run: Run, policy: str, tmp_p
     code, _, err = run(*words, "--evidence", "evidence.bin")
     assert code == 1
     assert err.startswith("refused: root-unpinned: ")
+
+
+def test_evidence_of_nitrotpm_fills_its_own_registers(run: Run, tmp_path: Path) -> None:
+    registers = {4: EVIDENCE_PCR0, 7: EVIDENCE_PCR0, 12: Sha384(bytes(48))}
+    (tmp_path / "tpm.bin").write_bytes(document(nsm(kind="nitrotpm", pcrs=registers)))
+    listed = {f"pcr{index}": [value.hex()] for index, value in registers.items()}
+    (tmp_path / "tpm.json").write_text(policy_text(Template.NITROTPM_MODEL_WEIGHTS_KEY, **listed))
+    words = (*DECRYPT, "--evidence", "tpm.bin", "--root-fingerprint", PKI.root_fingerprint.hex())
+    assert run("evaluate", "tpm.json", *words)[0] == 0
 
 
 def test_diff(run: Run, policy: str, leaky: str, tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_a_state_is_read_like_a_plan() -> None:
     assert (found.address, found.multi_region) == ("aws_kms_key_policy.one", True)
 
 
+def test_a_key_policy_in_a_module_of_a_state_belongs_to_its_key() -> None:
+    key = resource("module.m.aws_kms_key.one", {"policy": OTHER, "key_id": "k"})
+    owned = resource("module.m.aws_kms_key_policy.one", {"policy": POLICY, "key_id": "k"})
+    owned["depends_on"] = ["module.m.aws_kms_key.one"]
+    root = {"child_modules": [{"address": "module.m", "resources": [key, owned]}]}
+    (found,) = read_policies(json.dumps({"format_version": "1.0", "values": {"root_module": root}}).encode())
+    assert found.address == "module.m.aws_kms_key_policy.one"
+
+
 def test_what_the_key_showed_before_the_change_does_not_count() -> None:
     found = read_policies(
         plan(
