@@ -24,6 +24,7 @@ PARSED_POLICIES: Final = 1024
 """Parsed policies kept: more than a laptop's account has, at some 10 kB each."""
 
 _ATTESTED: Final = "kms:recipientattestation:"
+_REGION: Final = "aws:requestedregion"
 _ALLOW_ALL: Final = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 _DENY_SOURCES: Final = {
     "key policy": "a resource-based policy",
@@ -110,7 +111,9 @@ class Enforcement:
             message = f"The key policy of {key.arn} cannot be read ({error.message})"
             raise AwsError(AwsCode.ACCESS_DENIED, message) from error
         question = caller_question(request, caller, key_policy=key_policy)
-        return replace(question, grants=tuple(_grant(grant) for grant in key.grants))
+        counting = check.counting_grants
+        grants = (grant for grant in key.grants if counting is None or grant.grant_id in counting)
+        return replace(question, grants=tuple(_grant(grant) for grant in grants))
 
 
 def make_request(
@@ -118,17 +121,21 @@ def make_request(
 ) -> Request:
     """Return the request as the evaluator sees it; what the connection says wins over what the request says.
 
+    Only the Region may be another than the connection's: ReplicateKey also asks for one where the replica will be.
+
     Raises:
         AwsError: ``ValidationException`` for names of the encryption context that differ only in case.
     """
-    connection = {name.lower() for name in caller.connection}
+    connection = {name.lower() for name in caller.connection} - {_REGION}
     said = {name: value for name, value in context.items() if name.lower() not in connection}
+    elsewhere = any(name.lower() == _REGION for name in said)
+    carried = {name: value for name, value in caller.connection.items() if not elsewhere or name.lower() != _REGION}
     try:
         return Request(
             principal=caller.identity.principal,
             action=action,
             resource=resource,
-            context=said | dict(caller.connection),
+            context=said | carried,
         )
     except KeyPolicyError as error:
         raise AwsError(AwsCode.VALIDATION, f"The request cannot be authorised: {error.message}") from error

@@ -73,6 +73,21 @@ def test_what_the_connection_says_wins_over_what_the_request_says() -> None:
     assert not judge(check(own, context={"aws:SourceIP": "127.0.0.1"}), caller())
 
 
+def test_a_check_may_ask_for_another_region_than_the_connection() -> None:
+    there = key_policy({"StringEquals": {"aws:RequestedRegion": "eu-west-1"}})
+    assert judge(check(there, "kms:ReplicateKey"), caller())
+    assert not judge(check(there, "kms:ReplicateKey", context={"aws:RequestedRegion": "eu-west-1"}), caller())
+
+
+def test_only_wide_enough_grants_count_when_a_grant_is_passed_on() -> None:
+    grant = dataclasses.replace(GRANT, grantee=ROLE, operations=("CreateGrant", "Decrypt"))
+    nobody = key_policy(effect="Allow").replace(ROLE, "arn:aws:iam::111122223333:role/other")
+    within = check(nobody, "kms:CreateGrant", grants=(grant,), counting_grants=frozenset({grant.grant_id}))
+    assert not judge(within, caller())
+    wider = check(nobody, "kms:CreateGrant", grants=(grant,), counting_grants=frozenset())
+    assert judge(wider, caller()).startswith("AccessDeniedException")
+
+
 def test_the_document_decides_where_the_policy_asks_for_it() -> None:
     policy = key_policy({"StringEqualsIgnoreCase": {"kms:RecipientAttestation:PCR0": "AA"}})
     assert judge(check(policy), caller())
