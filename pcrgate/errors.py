@@ -18,7 +18,10 @@ class Category(Enum):
     POLICY = "policy"
     KEY_POLICY = "key-policy"
     RELEASE = "release"
+    MANIFEST = "manifest"
     DEVICE = "device"
+    SESSION = "session"
+    RECEIPT = "receipt"
     USAGE = "usage"
     INTERNAL = "internal"
 
@@ -181,6 +184,41 @@ class ErrorCode(Enum):
     ROLLOVER_TRANSITION = ("rollover-transition", Category.KEY_POLICY, "A measurement cannot go from its state to the one asked for.", "The message names the states that may follow.")
     ROLLOVER_NOT_READY = ("rollover-not-ready", Category.KEY_POLICY, "A step of a roll-over may not be taken yet.", "Wait or probe as the message says, then try again.")
     ROLLOVER_EXPIRED = ("rollover-expired", Category.KEY_POLICY, "A measurement has expired and can only be removed.", "Remove it; announce it again if it is still meant.")
+    # --- manifest ---------------------------------------------------------------------------------------------------
+    MANIFEST_SIZE = ("manifest-size", Category.MANIFEST, "A signed manifest is empty or longer than the limit.", "Check that the file is a signed manifest.")
+    MANIFEST_ENVELOPE = ("manifest-envelope", Category.MANIFEST, "The bytes are not the COSE_Sign1 envelope of a release manifest.", "Check that the file is a signed manifest and not, say, its draft.")
+    MANIFEST_SIGNER = ("manifest-signer", Category.MANIFEST, "The manifest names a publisher key that is not trusted.", "Give the key of the publisher who signed it, if that publisher is trusted.")
+    MANIFEST_SIGNATURE = ("manifest-signature", Category.MANIFEST, "The signature of the manifest is not the publisher's over these bytes.", "The file was changed, or another key signed it; get it from the publisher again.")
+    MANIFEST_ENCODING = ("manifest-encoding", Category.MANIFEST, "The payload of the manifest is not CBOR in its one canonical form.", "Sign it with pcrgate manifest sign.")
+    MANIFEST_VERSION = ("manifest-version", Category.MANIFEST, "The manifest is of a version that this release does not read.", "Use the release of pcrgate that the manifest was made for.")
+    MANIFEST_FIELD = ("manifest-field", Category.MANIFEST, "A field of the manifest is unknown, missing, of another type or out of range.", "The message names the field and what is expected.")
+    MANIFEST_LIMIT = ("manifest-limit", Category.MANIFEST, "The manifest holds more entries, or longer ones, than the limit.", "Split the release, or shorten what the message names.")
+    MANIFEST_DUPLICATE = ("manifest-duplicate", Category.MANIFEST, "Two entries of the manifest share what must be unique.", "Rename or remove one of the two.")
+    MANIFEST_REFERENCE = ("manifest-reference", Category.MANIFEST, "An entry of the manifest names an agent that is not in it.", "Add the agent, or remove its grants.")
+    MANIFEST_CONTEXT = ("manifest-context", Category.MANIFEST, "An encryption context does not say the class, name and epoch of its secret, or uses a reserved name.", "Seal with pcrgate seal, or with exactly these three in the context.")
+    MANIFEST_KEY_CLASS = ("manifest-key-class", Category.MANIFEST, "One KMS key serves two classes of secrets.", "Use a key of its own for weights, credentials and sessions each.")
+    MANIFEST_KEY_PINNED = ("manifest-key-pinned", Category.MANIFEST, "A KMS key of the manifest is not pinned, or has replicas and is not listed.", "Pin the key's full ARN; list a multi-Region key only when every replica's policy is proven.")
+    MANIFEST_PUBLIC_KEY = ("manifest-public-key", Category.MANIFEST, "A public key is not an Ed25519 key that only its owner can sign for.", "Make the key with pcrgate manifest keygen.")
+    MANIFEST_ROLLBACK = ("manifest-rollback", Category.MANIFEST, "The epoch of a manifest or of a secret goes back, or stands still while its content changed.", "Sign the next manifest with a greater epoch; never present an older one.")
+    MANIFEST_EXPIRED = ("manifest-expired", Category.MANIFEST, "The manifest has expired.", "Sign a new manifest with a greater epoch.")
+    MANIFEST_NOT_YET_VALID = ("manifest-not-yet-valid", Category.MANIFEST, "The manifest was issued later than now.", "Compare the clocks of publisher and verifier.")
+    MANIFEST_NO_SECRET = ("manifest-no-secret", Category.MANIFEST, "The manifest gives this workload no such secret, or it has expired.", "Add the secret, or the workload to those that may have it.")
+    MANIFEST_NO_GRANT = ("manifest-no-grant", Category.MANIFEST, "The manifest gives this agent no such grant, or it has expired.", "Add a grant for the agent and the workload.")
+    MANIFEST_DRAFT = ("manifest-draft", Category.MANIFEST, "A manifest draft is not strict JSON of the expected shape.", "The message names the place; pcrgate manifest new makes a draft to start from.")
+    # --- wire, enclave, workloads -----------------------------------------------------------------------------------
+    WIRE_FRAME = ("wire-frame", Category.MALFORMED, "A frame has another version, an unknown type, or is longer than its type allows.", "Check that both sides are of one release; the limits are in the message.")
+    WIRE_MESSAGE = ("wire-message", Category.MALFORMED, "A message is not the one map of fields that its type has.", "Check that both sides are of one release.")
+    WIRE_LINK = ("wire-link", Category.RELEASE, "The other side of a connection went away, or took longer than its deadline.", "Check that the other process runs; try again.")
+    WIRE_BUSY = ("wire-busy", Category.RELEASE, "The enclave has as much to do, or as much in memory, as it may.", "Try again later, with fewer requests at once.")
+    ENCLAVE_CONFIGURATION = ("enclave-configuration", Category.USAGE, "The measured configuration is not of the expected shape.", "The message names the field; build the image again.")
+    ENCLAVE_ENVIRONMENT = ("enclave-environment", Category.USAGE, "The environment holds a variable that could change what runs.", "Start the enclave with the image's own environment; the message names the variable.")
+    ENCLAVE_RANDOMNESS = ("enclave-randomness", Category.DEVICE, "The kernel's randomness does not come from the Nitro Secure Module.", "Use the kernel of the Nitro CLI, with the nsm driver.")
+    ENCLAVE_CLOCK = ("enclave-clock", Category.DEVICE, "The module's time jumped against the enclave's own.", "Start the enclave again.")
+    ENCLAVE_MANIFEST_LOCK = ("enclave-manifest-lock", Category.DEVICE, "PCR16 was extended before the manifest, or is not what the manifest makes of it.", "Start the enclave again; a new manifest needs a new boot.")
+    ENCLAVE_PHASE = ("enclave-phase", Category.POLICY, "The enclave is in a phase in which it does not answer this.", "Ask for its status; wait until it is live.")
+    WORKLOAD_UNKNOWN = ("workload-unknown", Category.POLICY, "No such workload in this enclave, or the secret is not meant for it.", "Compare the manifest with the workloads of the image.")
+    WORKLOAD_REQUEST = ("workload-request", Category.MALFORMED, "The request to a workload is not of its form, or beyond its limits.", "The message names the field and what is expected.")
+    WORKLOAD_FAILED = ("workload-failed", Category.INTERNAL, "A workload ended in an error of its own; others are not affected.", "The request was not carried out; its receipt says so.")
     # --- twin server ------------------------------------------------------------------------------------------------
     TWIN_SETTINGS = ("twin-settings", Category.USAGE, "Settings or a control request that the twin cannot mean.", "The message says which value and what is expected.")
     TWIN_UNREACHABLE = ("twin-unreachable", Category.USAGE, "No twin answers at the address.", "Start one with `pcrgate twin up`, or give the address it printed.")
@@ -192,6 +230,28 @@ class ErrorCode(Enum):
     # --- prover ------------------------------------------------------------------------------------------------------
     PROVE_QUESTION = ("prove-question", Category.KEY_POLICY, "What is to be proven cannot be meant: no or zero measurements, or a policy of the wrong kind.", "Approve at least one non-zero PCR0, or NitroTPM PCR4, PCR7 and PCR12 together.")
     PROVE_LIMIT = ("prove-limit", Category.KEY_POLICY, "The policies name more principals or condition keys than the prover takes.", "Split the policy; no real key policy comes near the limit in the message.")
+    # --- session and receipts ------------------------------------------------------------------------------------------
+    SESSION_MESSAGE = ("session-message", Category.SESSION, "A handshake message, ticket or key is not of the specified form.", "The sender's bytes are wrong or were changed on the way; start the handshake again.")
+    SESSION_IDENTITY = ("session-identity", Category.SESSION, "An identity statement is not the one that the evidence or the message commits to.", "Ask for fresh evidence and its identity statement; if it stays, somebody in between exchanges them.")
+    SESSION_OPEN = ("session-open", Category.SESSION, "A sealed message was refused; it is not said why.", "Send it again; if it stays, somebody in between changes messages, or the two sides speak of different sessions.")
+    SESSION_NONCE = ("session-nonce", Category.SESSION, "A hello names a nonce for which no evidence was made lately, or that was used before.", "Ask for fresh evidence with a fresh nonce, and start again.")
+    SESSION_HELLO = ("session-hello", Category.SESSION, "A hello was refused; it is not said why.", "Check that the manifest lists the agent with this grant key and that the grant has not expired.")
+    SESSION_RESPONSE = ("session-response", Category.SESSION, "The answer to a hello is not the attested enclave's answer to this hello.", "Start again with fresh evidence; if it stays, somebody in between answers instead of the enclave.")
+    SESSION_TICKET = ("session-ticket", Category.SESSION, "A ticket was refused; it is not said why.", "Begin a new session.")
+    SESSION_UNKNOWN = ("session-unknown", Category.SESSION, "No handshake waits for this confirmation.", "Confirm within a minute of the answer; else start again.")
+    SESSION_REPLAYED = ("session-replayed", Category.SESSION, "A record came a second time, or later than the replay window allows.", "Seal every request afresh; a repeated record has no second effect.")
+    SESSION_EXPIRED = ("session-expired", Category.SESSION, "The session has expired.", "Begin a new session.")
+    SESSION_LIMIT = ("session-limit", Category.SESSION, "A session, record or table of handshakes has reached its limit.", "Begin a new session, or wait until other handshakes end.")
+    SESSION_ENDED = ("session-ended", Category.SESSION, "The session was ended and its keys are wiped.", "Begin a new session.")
+    USAGE_SESSION = ("usage-session", Category.USAGE, "A session parameter that cannot be meant.", "The message says which value and what is expected.")
+    RECEIPT_FORM = ("receipt-form", Category.RECEIPT, "The bytes are not a receipt of the specified form.", "Check that the file is a receipt of this version, and unchanged.")
+    RECEIPT_SIGNATURE = ("receipt-signature", Category.RECEIPT, "The signature is not that of the attested receipt key.", "The receipt is forged, or of another boot; get the evidence of the boot it names.")
+    RECEIPT_IDENTITY = ("receipt-identity", Category.RECEIPT, "A receipt names another boot or manifest than the identity it was checked against.", "Check it against the evidence of its own boot.")
+    RECEIPT_MISMATCH = ("receipt-mismatch", Category.RECEIPT, "A receipt is not about the request, result or session it was given for.", "Do not use the result.")
+    RECEIPT_GAP = ("receipt-gap", Category.RECEIPT, "Receipts are missing from the chain.", "Ask for the missing ones; whoever withholds them hides a request or a refusal.")
+    RECEIPT_CHAIN = ("receipt-chain", Category.RECEIPT, "A receipt does not follow the one before it.", "The chain was changed, or two boots were mixed.")
+    RECEIPT_BUNDLE = ("receipt-bundle", Category.RECEIPT, "The file is not a bundle of receipts, identity statement and evidence.", "Make it with the client, or see docs/protocol.md for the form.")
+    USAGE_RECEIPT = ("usage-receipt", Category.USAGE, "A receipt field that cannot be meant.", "The message says which field and what is expected.")
     # fmt: on
 
 
