@@ -189,14 +189,18 @@ def _parameters(members: Mapping[str, object]) -> dict[str, object]:
     # Blobs (plaintexts, ciphertexts, messages, documents) and tokens are left out, as CloudTrail does.
     shown: dict[str, object] = {}
     for name, value in members.items():
-        if isinstance(value, bytes) or name in {"GrantTokens", "Marker"}:
+        if name in {"GrantTokens", "Marker"} or isinstance(value, bytes):
             continue
-        if name == "EncryptionContext" or not isinstance(value, Mapping):
-            shown[name[0].lower() + name[1:]] = value
-        else:
-            inner = _parameters(value)
+        told = f"{name[:1].lower()}{name[1:]}"
+        if isinstance(value, Mapping):
+            # The names in an encryption context are the caller's own.
+            inner = dict(value) if "EncryptionContext" in name else _parameters(value)
             if inner:
-                shown[name[0].lower() + name[1:]] = inner
+                shown[told] = inner
+        elif isinstance(value, list | tuple):
+            shown[told] = [_parameters(item) if isinstance(item, Mapping) else item for item in value]
+        else:
+            shown[told] = value
     return shown
 
 

@@ -100,6 +100,23 @@ def test_no_blob_and_no_token_enters_a_record() -> None:
     assert "secret" not in json.dumps(made)
 
 
+def test_names_are_cloudtrails_except_in_encryption_contexts() -> None:
+    made = record(
+        request={
+            "SourceEncryptionContext": {"": "a", "Name": "b"},
+            "Constraints": {"EncryptionContextSubset": {"Name": "c"}, "EncryptionContextEquals": {}},
+            "Tags": [{"TagKey": "K", "TagValue": "V"}],
+            "TagKeys": ["K"],
+        }
+    )
+    assert made["requestParameters"] == {
+        "sourceEncryptionContext": {"": "a", "Name": "b"},
+        "constraints": {"encryptionContextSubset": {"Name": "c"}},
+        "tags": [{"tagKey": "K", "tagValue": "V"}],
+        "tagKeys": ["K"],
+    }
+
+
 def test_an_enclaves_measurements_are_recorded_in_base64() -> None:
     nsm = SoftwareNsm(pki=PKI, pcrs={0: Sha384(b"\x01" * 48), 8: Sha384(b"\x08" * 48)}, clock=lambda: NOW_MS)
     fields = record(evidence=verified(nsm).evidence)["additionalEventData"]["recipient"]
