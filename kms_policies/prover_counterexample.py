@@ -85,7 +85,8 @@ class Concretizer:
         self._variables(solution, caller, context)
         group = encoding.actions[solution.get("act", 0)]
         action = next((action for action in group if action in actions), group[0])
-        request = Request(principal=caller.principal, action=action, resource=self._universe.key_arn, context=context)
+        spelled = {self._universe.spellings.get(key, key): value for key, value in context.items()}
+        request = Request(principal=caller.principal, action=action, resource=self._universe.key_arn, context=spelled)
         return Concrete(request=request, notes=tuple(notes))
 
     def _slot(

@@ -116,7 +116,6 @@ class Encoding:
 
     def _write(self) -> None:
         script = self.script
-        script.comment("who asks, for which action; an attestation document of one of two kinds, or none")
         script.choice("who", len(self.callers))
         script.choice("act", len(self.actions))
         script.truth("enclave")
@@ -240,7 +239,6 @@ class Encoding:
 
     def _write_tiers(self) -> None:
         script, tiers = self.script, self.universe.tiers
-        script.comment("what an approved attestation is")
         attested = script.define("approved", both([self.acts(tiers.attestable), either(self._approved())]))
         declared = self.whos(i for i, caller in enumerate(self.callers) if caller.declared)
         delegated = self.whos(i for i, caller in enumerate(self.callers) if caller.delegated)

@@ -259,3 +259,55 @@ def test_a_service_linked_role_is_not_held_back_by_a_resource_control_policy() -
     deny = policy({"Effect": "Deny", "Principal": "*", "Action": "kms:*"}, kind=PolicyKind.RESOURCE_CONTROL)
     assert not ask(by(linked, "kms:Decrypt"), resource_control_policies=(deny,)).proven
     assert ask(by(OTHER, "kms:Decrypt"), resource_control_policies=(deny,)).proven
+
+
+def test_wildcards_over_many_values_are_given_real_values() -> None:
+    names = {
+        "ForAnyValue:StringLike": {"kms:EncryptionContextKeys": ["a*"]},
+        "ForAllValues:StringNotLike": {"kms:EncryptionContextKeys": ["ab*"]},
+    }
+    (leak,) = ask(by(OTHER, "kms:Decrypt", Condition=names)).counterexamples
+    assert leak.replayed
+    held = leak.request.context["kms:EncryptionContextKeys"]
+    assert any(name.startswith("a") for name in held)
+    impossible = {
+        "ForAnyValue:StringLike": {"kms:EncryptionContextKeys": ["ab*"]},
+        "ForAllValues:StringNotLike": {"kms:EncryptionContextKeys": ["a*"]},
+    }
+    assert ask(by(OTHER, "kms:Decrypt", Condition=impossible)).proven
+
+
+def test_patterns_of_a_principal_that_no_arn_fits_are_struck_out() -> None:
+    both = {
+        "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/a*"},
+        "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"},
+    }
+    assert ask({"Principal": "*", "Action": "kms:Decrypt", "Condition": both}).proven
+    several = {"ArnLike": {"aws:PrincipalArn": ["arn:aws:iam::*:role/a*", "arn:aws:iam::*:user/a*"]}}
+    (leak,) = ask({"Principal": "*", "Action": "kms:Decrypt", "Condition": several}).counterexamples
+    assert leak.replayed
+
+
+def test_case_folding_on_a_principal_is_left_to_the_solver_and_said() -> None:
+    folded = {"StringEqualsIgnoreCase": {"aws:PrincipalArn": ENCLAVE.upper()}}
+    proof = ask({"Principal": "*", "Action": "kms:Decrypt", "Condition": folded})
+    assert not proof.proven
+    assert all(one.replayed or one.note for one in proof.counterexamples)
+
+
+def test_a_value_in_another_case_is_thought_of() -> None:
+    odd = {
+        "StringEqualsIgnoreCase": {"aws:PrincipalTag/t": "ab"},
+        "StringNotEquals": {"aws:PrincipalTag/t": ["ab", "AB"]},
+    }
+    (leak,) = ask(by(OTHER, "kms:Decrypt", Condition=odd)).counterexamples
+    assert leak.replayed
+    assert leak.request.context["aws:PrincipalTag/t"] in {"aB", "Ab"}
+    every = {**odd, "StringNotEquals": {"aws:PrincipalTag/t": ["ab", "AB", "aB", "Ab"]}}
+    assert ask(by(OTHER, "kms:Decrypt", Condition=every)).proven
+
+
+def test_the_account_of_a_stranger_is_made_up_to_fit() -> None:
+    glob = {"StringLike": {"aws:PrincipalAccount": "55*"}}
+    proof = ask({"Principal": "*", "Action": "kms:Decrypt", "Condition": glob})
+    assert not proof.proven
