@@ -109,7 +109,7 @@ def _from_terraform(document: dict[str, Any], shown: dict[str, Any]) -> tuple[So
             else:
                 raise KeyPolicyError(
                     ErrorCode.POLICY_SOURCE_UNKNOWN,
-                    f"{one.address} shows no policy (none is given, or it is only known after apply) and no {_KEY_POLICY} "
+                    f"{one.address} shows no policy (none given, or only known after apply) and no {_KEY_POLICY} "
                     "refers to it: expected one, since AWS's default delegates to the account",
                 )
         elif one.type == _KEY_POLICY:

@@ -2,8 +2,8 @@
 
 One object: ``principal`` (an ARN, or ``{"service": NAME}``), ``action``, ``key`` (the full ARN), and optionally
 ``role`` (the role's ARN with its path, when the principal is a session), ``encryption_context``, ``pcrs`` and
-``nitrotpm_pcrs`` (index to hex, what the attestation document held) and ``context`` (further condition keys, named as KMS
-does).
+``nitrotpm_pcrs`` (index to hex, what the attestation document held) and ``context`` (further condition
+keys, named as KMS does).
 """
 
 from collections.abc import Mapping
