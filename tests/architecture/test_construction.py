@@ -14,6 +14,7 @@ MADE_IN = {
     "NitroTpmEvidence": "pcrgate.attestation.verifier",
     "AttestationResult": "pcrgate.attestation.appraisal",
     "LinkedChain": "pcrgate.attestation.chain",
+    "VerifiedManifest": "pcrgate.manifest.verification",
     "OwnDocument": "pcrgate.kms.nsm_messages",
 }
 """Verified type, and the only module that may construct it. A new verified type is one line here."""
