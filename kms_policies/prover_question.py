@@ -17,6 +17,9 @@ from pcrgate.units import PCR_MAX_INDEX, Sha384
 NITROTPM_REQUIRED: Final = frozenset({4, 7, 12})
 """NitroTPM PCRs that mean something only together: boot loader, Secure Boot state, kernel command line."""
 
+NITROTPM_NEVER_ZERO: Final = frozenset({4, 7})
+"""Those of them that no boot leaves at zero; PCR12 is zero unless the kernel command line was changed."""
+
 NITROTPM_MAX_INDEX: Final = 23
 """Highest NitroTPM PCR that has a condition key. Spec: KMS Developer Guide, NitroTPM condition keys."""
 
@@ -68,8 +71,9 @@ class ApprovedMeasurements:
                 raise _refuse("a NitroTPM measurement lacks PCR4, PCR7 or PCR12: they mean something only together")
             if any(not 0 <= index <= NITROTPM_MAX_INDEX for index in measurement):
                 raise _refuse(f"a NitroTPM PCR has an index from 0 to {NITROTPM_MAX_INDEX}")
-            if any(measurement[index].is_zero for index in NITROTPM_REQUIRED):
-                raise _refuse("a NitroTPM measurement has an all-zero PCR4, PCR7 or PCR12")
+            # PCR12 is zero on an unmodified boot, and pinning it to zero is the point of naming it
+            if any(measurement[index].is_zero for index in NITROTPM_NEVER_ZERO):
+                raise _refuse("a NitroTPM measurement has an all-zero PCR4 or PCR7")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,6 +223,7 @@ def test_measurements_that_cannot_be_meant_are_refused(given: dict[str, Any]) ->
 def test_measurements_at_the_bounds_are_taken() -> None:
     ApprovedMeasurements(pcr0=GOOD.pcr0, further={1: GOOD.pcr0, 31: GOOD.pcr0})
     ApprovedMeasurements(nitrotpm=(dict.fromkeys((0, 4, 7, 12, 23), Sha384(b"a" * 48)),))
+    ApprovedMeasurements(nitrotpm=({4: Sha384(b"a" * 48), 7: Sha384(b"b" * 48), 12: Sha384(bytes(48))},))
 
 
 def test_the_number_of_principals_has_a_limit() -> None:
