@@ -192,6 +192,12 @@ def test_a_real_document_is_believed_under_the_real_roots() -> None:
         assert "Plaintext" not in answer
         twin.clock.advance(301)
         assert refusal(kms.generate_random, Recipient=recipient(entry["bytes"]))[0] == "ValidationException"
+    with Twin(TwinSettings(http_port=0, frozen_time_ms=entry["timestamp_ms"])) as twin:
+        code, message = refusal(
+            root_client(twin, "kms").generate_random, NumberOfBytes=8, Recipient=recipient(entry["bytes"])
+        )
+        assert code == "ValidationException"
+        assert "root-unpinned" in message
 
 
 @pytest.mark.parametrize("form", ["chunked", "primitive"])
