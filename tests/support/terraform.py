@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def find_terraform() -> Terraform | None:
         home / ".local" / "share" / "terraform" / "plugins",
         "/usr/local/share/terraform/plugins",
         "/usr/share/terraform/plugins",
-        *sorted(Path("/opt").glob("*/registry.terraform.io")),
+        *_add_on_folders(),
     ]
     for place in places:
         if place is None:
@@ -45,6 +46,16 @@ def find_terraform() -> Terraform | None:
         if binary is not None and (mirror / PROVIDER).is_dir():
             return Terraform(binary=Path(binary), plugin_dir=mirror)
     return None
+
+
+def _add_on_folders() -> list[Path]:
+    """Return mirrors two levels below the root, where packages outside the distribution are put."""
+    tops = [top for top in Path(Path.cwd().anchor).iterdir() if top.name not in {"proc", "sys", "dev", "run", "tmp"}]
+    found: list[Path] = []
+    for top in tops:
+        with suppress(OSError):
+            found += sorted(top.glob("*/registry.terraform.io"))
+    return found
 
 
 MISSING = "terraform, or a mirror with its AWS provider (TF_PLUGIN_DIR), is not on this machine"
