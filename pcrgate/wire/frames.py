@@ -13,8 +13,8 @@ from typing import Final
 
 from pcrgate.errors import ErrorCode, WireError
 
-WIRE_VERSION: Final = 1
-"""Version of framing and messages; part of the identity statement, so that agents see it."""
+FRAME_VERSION: Final = 1
+"""Version of framing and messages between a parent and its enclave; agents never see it."""
 
 HEAD_BYTES: Final = 6
 """Length of a frame's head."""
@@ -109,8 +109,8 @@ def parse_head(head: bytes) -> FrameHead:
     if len(head) != HEAD_BYTES:
         raise WireError(ErrorCode.WIRE_FRAME, f"a head of {len(head)} bytes, expected {HEAD_BYTES}")
     length, version, number = _HEAD.unpack(head)
-    if version != WIRE_VERSION:
-        raise WireError(ErrorCode.WIRE_FRAME, f"wire version {version}, expected {WIRE_VERSION}")
+    if version != FRAME_VERSION:
+        raise WireError(ErrorCode.WIRE_FRAME, f"frame version {version}, expected {FRAME_VERSION}")
     try:
         kind = FrameType(number)
     except ValueError:
@@ -130,4 +130,4 @@ def encode_frame(kind: FrameType, payload: bytes) -> bytes:
     """
     if len(payload) > PAYLOAD_MAX_BYTES[kind]:
         raise WireError(ErrorCode.WIRE_FRAME, f"a payload of {len(payload)} bytes, limit {PAYLOAD_MAX_BYTES[kind]}")
-    return _HEAD.pack(len(payload), WIRE_VERSION, kind) + payload
+    return _HEAD.pack(len(payload), FRAME_VERSION, kind) + payload

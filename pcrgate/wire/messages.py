@@ -12,22 +12,17 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from pcrgate.attestation.cbor import CborValue, decode, encode
+from pcrgate.envelope.session_messages import NONCE_MAX_BYTES
 from pcrgate.errors import CborError, ErrorCode, WireError
 from pcrgate.units import NONCE_MIN_BYTES
 from pcrgate.wire.fields import Count, Field, Maybe, Octets, Several, Tally, Text, refused
 from pcrgate.wire.frames import FrameHead, FrameType, encode_frame
 
-HANDSHAKE_MAX_BYTES: Final = 16 << 10
-"""Longest opaque message of the handshake: a hybrid HPKE encapsulation and a signed transcript are below 4 KiB."""
+HANDSHAKE_MAX_BYTES: Final = 24 << 10
+"""Longest handshake message or ticket: a wrapped blob of 6144 bytes and two hybrid keys fit twice over."""
 
-TICKET_MAX_BYTES: Final = 32 << 10
-"""Longest ticket: the transcript, the wrapped key and the confirmation."""
-
-EVIDENCE_NONCE_MAX_BYTES: Final = 512
-"""Longest nonce of an agent: what the documents of current NSM drivers carry at least."""
-
-SEALED_CONTENT_MAX_BYTES: Final = 1 << 20
-"""Longest sealed request or result, 1 MiB."""
+RECORD_MAX_BYTES: Final = 1 << 20
+"""Longest sealed request or result with its header and tag, 1 MiB."""
 
 RECEIPT_MAX_BYTES: Final = 4 << 10
 """Longest receipt: a COSE_Sign1 of a closed claim map is below 2 KiB."""
@@ -39,7 +34,6 @@ COUNTERS_MAX: Final = 64
 """Most counters in a status."""
 
 _CODE: Final = Text(64, r"[a-z0-9]+(-[a-z0-9]+)*")
-_SESSION_ID: Final = Octets(16, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +64,11 @@ class EvidenceRequest:
     """Ask for a fresh document.
 
     Attributes:
-        nonce: the agent's, 16 to 512 bytes.
+        nonce: the agent's, 16 to 64 bytes: what a hello can name.
     """
 
     KIND: ClassVar = FrameType.EVIDENCE
-    nonce: Annotated[bytes, Octets(NONCE_MIN_BYTES, EVIDENCE_NONCE_MAX_BYTES)]
+    nonce: Annotated[bytes, Octets(NONCE_MIN_BYTES, NONCE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,66 +87,77 @@ class EvidenceAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpen:
-    """Carry an agent's sealed hello."""
+    """Carry an agent's hello for a new session."""
 
     KIND: ClassVar = FrameType.SESSION_OPEN
     hello: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOpenAnswer:
-    """Carry the enclave's signed answer to a hello."""
-
-    KIND: ClassVar = FrameType.SESSION_OPEN_ANSWER
-    welcome: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionConfirm:
-    """Carry an agent's signed confirmation of the session key."""
-
-    KIND: ClassVar = FrameType.SESSION_CONFIRM
-    session_id: Annotated[bytes, _SESSION_ID]
-    confirmation: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionConfirmAnswer:
-    """Hand over the ticket of a session that is open now."""
-
-    KIND: ClassVar = FrameType.SESSION_CONFIRM_ANSWER
-    ticket: Annotated[bytes, Octets(1, TICKET_MAX_BYTES)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionResume:
-    """Ask to take up a session from its ticket, with the agent's request for it."""
+    """Carry an agent's hello for a session that began on another boot, and the ticket that the parent kept."""
 
     KIND: ClassVar = FrameType.SESSION_RESUME
-    ticket: Annotated[bytes, Octets(1, TICKET_MAX_BYTES)]
-    request: Annotated[bytes, Octets(0, HANDSHAKE_MAX_BYTES)]
+    hello: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    ticket: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpenAnswer:
+    """Carry the enclave's signed answer to a hello.
+
+    Attributes:
+        response: for the agent.
+        receipt: of the release.
+    """
+
+    KIND: ClassVar = FrameType.SESSION_OPEN_ANSWER
+    response: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionResumeAnswer:
-    """Carry the enclave's answer to a resumption."""
+    """Carry the enclave's signed answer to a hello that resumes.
+
+    Attributes:
+        response: for the agent.
+        receipt: of the release.
+    """
 
     KIND: ClassVar = FrameType.SESSION_RESUME_ANSWER
-    answer: Annotated[bytes, Octets(0, HANDSHAKE_MAX_BYTES)]
+    response: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfirm:
+    """Carry an agent's signed confirmation, which is the ticket that the parent keeps."""
+
+    KIND: ClassVar = FrameType.SESSION_CONFIRM
+    ticket: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfirmAnswer:
+    """Say that a session is open."""
+
+    KIND: ClassVar = FrameType.SESSION_CONFIRM_ANSWER
+    session_id: Annotated[bytes, Octets(16, 16)]
+    receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnd:
-    """Carry the sealed word of an agent that a session is over."""
+    """Carry the sealed word of an agent that its session is over."""
 
     KIND: ClassVar = FrameType.SESSION_END
-    session_id: Annotated[bytes, _SESSION_ID]
-    sealed: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    record: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEndAnswer:
-    """Say that a session is over and its key overwritten."""
+    """Say that a session is over and its keys overwritten."""
 
     KIND: ClassVar = FrameType.SESSION_END_ANSWER
     receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
@@ -163,8 +168,7 @@ class Invoke:
     """Carry a sealed request to a workload."""
 
     KIND: ClassVar = FrameType.INVOKE
-    session_id: Annotated[bytes, _SESSION_ID]
-    sealed: Annotated[bytes, Octets(1, SEALED_CONTENT_MAX_BYTES)]
+    record: Annotated[bytes, Octets(1, RECORD_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +176,7 @@ class InvokeAnswer:
     """Carry a sealed result and its receipt."""
 
     KIND: ClassVar = FrameType.INVOKE_ANSWER
-    sealed: Annotated[bytes, Octets(1, SEALED_CONTENT_MAX_BYTES)]
+    record: Annotated[bytes, Octets(1, RECORD_MAX_BYTES)]
     receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
 
 
