@@ -24,14 +24,16 @@ LOADING_MEMORY_BYTES: Final = 64 << 20
 """Most memory that loading takes beside the plaintext; what is in flight stays below it."""
 
 SPAN_BYTES: Final = 4 << 20
-"""How much is read and decrypted as one piece of work, when frames are shorter: large enough that handing it over costs
-nothing, small enough to stay near the caches."""
+"""How much of a message in memory is one piece of work, when frames are shorter: handing it over then costs nothing."""
 
-SLOTS_MAX: Final = 8
-"""Most spans in flight, 32 MiB when frames are short."""
+STREAM_SPAN_BYTES: Final = 1 << 20
+"""How much of a stream is one piece of work: what was received is opened while it is still in a cache."""
+
+SLOTS_MAX: Final = 4
+"""Most spans in flight: one arriving, one being opened by each of two threads, one between."""
 
 SLOTS_MIN: Final = 3
-"""Fewest: one arriving, one being opened, one between; three of the longest frames are 48 MiB."""
+"""Fewest, for the longest frames: three of them are 48 MiB."""
 
 WORKERS: Final = 2
 """Threads that decrypt by default: two reach the memory's bandwidth on what was measured."""
@@ -150,6 +152,8 @@ class _Reader:
         self._plaintext = plaintext
         self._workers = workers
         self._progress = progress
+        span_bytes = SPAN_BYTES if feed.in_place else STREAM_SPAN_BYTES
+        self._frames_a_span = max(1, span_bytes // layout.stored_frame_bytes)
         self._frames_digest = FramesDigest(layout)
         self._hash = hashlib.sha384() if hash_plaintext else None
         self._hashing: deque[Future[None]] = deque()
@@ -173,15 +177,14 @@ class _Reader:
         return self._frames_digest.result().digest, None if self._hash is None else self._hash.digest()
 
     def _spans(self) -> Iterator[_Span]:
-        per_span = max(1, SPAN_BYTES // self._layout.stored_frame_bytes)
-        for done in range(0, self._layout.regular_frames, per_span):
-            yield _Span(done + 1, min(per_span, self._layout.regular_frames - done))
+        for done in range(0, self._layout.regular_frames, self._frames_a_span):
+            yield _Span(done + 1, min(self._frames_a_span, self._layout.regular_frames - done))
 
     def _stored_bytes(self, span: _Span) -> int:
         return span.frames * self._layout.stored_frame_bytes
 
     def _in_parallel(self, pool: ThreadPoolExecutor, hasher: ThreadPoolExecutor | None) -> None:
-        span_bytes = max(1, SPAN_BYTES // self._layout.stored_frame_bytes) * self._layout.stored_frame_bytes
+        span_bytes = self._frames_a_span * self._layout.stored_frame_bytes
         count = max(SLOTS_MIN, min(SLOTS_MAX, LOADING_MEMORY_BYTES * 3 // 4 // span_bytes))
         free: deque[bytearray | None] = deque()
         in_flight: deque[tuple[Future[bytes], _Span, bytearray | None]] = deque()

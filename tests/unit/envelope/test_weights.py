@@ -70,6 +70,7 @@ def test_it_opens_from_a_stream_whatever_the_chunks(frame_bytes: int, chunk_byte
 
 def test_more_spans_than_slots_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "SPAN_BYTES", 2 * (FRAME + 32))
+    monkeypatch.setattr(weights, "STREAM_SPAN_BYTES", 2 * (FRAME + 32))
     plaintext = os.urandom(101 * FRAME + 5)
     sealed = seal(plaintext)
     for source in (MemorySource(sealed), Chunked(sealed, 5000, [])):
@@ -330,7 +331,7 @@ class Breaking:
 
 @pytest.mark.parametrize("error", [False, True])
 def test_a_broken_stream_resumes_where_a_span_began(error: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "SPAN_BYTES", 2 * (FRAME + 32))
+    monkeypatch.setattr(weights, "STREAM_SPAN_BYTES", 2 * (FRAME + 32))
     source = Breaking(SEALED, after=15_000, times=3, error=error)
     assert opened(source) == PLAINTEXT
     assert len(source.opened_at) == 4
