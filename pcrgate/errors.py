@@ -22,6 +22,8 @@ class Category(Enum):
     DEVICE = "device"
     SESSION = "session"
     RECEIPT = "receipt"
+    SERVICE = "service"
+    CLIENT = "client"
     USAGE = "usage"
     INTERNAL = "internal"
 
@@ -205,6 +207,8 @@ class ErrorCode(Enum):
     MANIFEST_NO_SECRET = ("manifest-no-secret", Category.MANIFEST, "The manifest gives this workload no such secret, or it has expired.", "Add the secret, or the workload to those that may have it.")
     MANIFEST_NO_GRANT = ("manifest-no-grant", Category.MANIFEST, "The manifest gives this agent no such grant, or it has expired.", "Add a grant for the agent and the workload.")
     MANIFEST_DRAFT = ("manifest-draft", Category.MANIFEST, "A manifest draft is not strict JSON of the expected shape.", "The message names the place; pcrgate manifest new makes a draft to start from.")
+    SEAL_KMS = ("seal-kms", Category.RELEASE, "KMS did not wrap the data key that a secret was to be sealed with.", "Check the credentials, and that the role may kms:Encrypt under this key for a context of this class.")
+    SEAL_SOURCE = ("seal-source", Category.RELEASE, "What is to be sealed is empty, or changed its length meanwhile.", "Seal a file that nobody writes to.")
     # --- wire, enclave, workloads -----------------------------------------------------------------------------------
     WIRE_FRAME = ("wire-frame", Category.MALFORMED, "A frame has another version, an unknown type, or is longer than its type allows.", "Check that both sides are of one release; the limits are in the message.")
     WIRE_MESSAGE = ("wire-message", Category.MALFORMED, "A message is not the one map of fields that its type has.", "Check that both sides are of one release.")
@@ -261,6 +265,23 @@ class ErrorCode(Enum):
     RECEIPT_CHAIN = ("receipt-chain", Category.RECEIPT, "A receipt does not follow the one before it.", "The chain was changed, or two boots were mixed.")
     RECEIPT_BUNDLE = ("receipt-bundle", Category.RECEIPT, "The file is not a bundle of receipts, identity statement and evidence.", "Make it with the client, or see docs/protocol.md for the form.")
     USAGE_RECEIPT = ("usage-receipt", Category.USAGE, "A receipt field that cannot be meant.", "The message says which field and what is expected.")
+    # --- service: what a parent refuses --------------------------------------------------------------------------------
+    SERVICE_BUSY = ("service-busy", Category.SERVICE, "The service has as much to do as it takes on.", "Try again after the seconds that Retry-After says.")
+    SERVICE_CONFLICT = ("service-conflict", Category.SERVICE, "Something else already has this name, or is being put there.", "Compare what is there with what you sent; wait for the other upload to end.")
+    SERVICE_CREDENTIALS = ("service-credentials", Category.SERVICE, "The request has no bearer token, or one that is unknown or revoked.", "Send the token that the operator of the service gave you.")
+    SERVICE_DIGEST = ("service-digest", Category.SERVICE, "The bytes that came have another digest than their name.", "Upload the file again from its beginning.")
+    SERVICE_IDEMPOTENCY = ("service-idempotency", Category.SERVICE, "An Idempotency-Key came again with another request.", "Make a new key for each request; repeat one only with the same bytes.")
+    SERVICE_LENGTH_REQUIRED = ("service-length-required", Category.SERVICE, "The length of an upload is not said.", "Send Content-Length, or Content-Range with the whole length.")
+    SERVICE_METHOD = ("service-method", Category.SERVICE, "The path does not take this method.", "See the Allow header of the answer.")
+    SERVICE_NOT_FOUND = ("service-not-found", Category.SERVICE, "Nothing is there, or nothing that you may see.", "Check the name; results and sessions are shown to the caller that made them.")
+    SERVICE_PRECONDITION = ("service-precondition", Category.SERVICE, "What is there is not what the request expects there.", "Get it again, with its ETag, and decide anew.")
+    SERVICE_RATE = ("service-rate", Category.SERVICE, "The caller sent more requests than it may in this time.", "Try again after the seconds that Retry-After says.")
+    SERVICE_REQUEST = ("service-request", Category.SERVICE, "A header, parameter or body of the request is not of its form.", "The message names the place and what is expected.")
+    SERVICE_ROLE = ("service-role", Category.SERVICE, "The token is good, and its role does not do this.", "Use a token of the role that the message names.")
+    SERVICE_SETTINGS = ("service-settings", Category.USAGE, "The service's settings cannot be meant.", "The message names the setting and what is expected.")
+    SERVICE_STORE = ("service-store", Category.SERVICE, "The disk, bucket or database of the service failed.", "Try again; if it stays, its operator must look.")
+    SERVICE_TOO_LARGE = ("service-too-large", Category.SERVICE, "The body is longer than the service takes here.", "The limit is in the message.")
+    SERVICE_UPLOAD_OFFSET = ("service-upload-offset", Category.SERVICE, "A part of an upload does not begin where the last one ended.", "Go on at the Upload-Offset of the answer.")
     # fmt: on
 
 
@@ -327,6 +348,10 @@ class SessionError(PcrgateError):
 
 class ReceiptError(PcrgateError):
     """A receipt was refused."""
+
+
+class ServiceError(PcrgateError):
+    """The parent's service refused a request, or cannot carry it out now."""
 
 
 class WireError(PcrgateError):

@@ -11,6 +11,9 @@ NAME_MAX_BYTES: Final = 64
 INTEGER_MAX: Final = (1 << 53) - 1
 """Greatest integer, of either sign: what every JSON reader holds exactly."""
 
+TIME_MAX_MS: Final = 253_402_300_799_999
+"""Latest time, in milliseconds since 1970: the end of the year 9999, what RFC 3339 can write."""
+
 TEXT_MAX_BYTES: Final = 1024
 """Longest text that a rule compares with."""
 
@@ -50,6 +53,15 @@ def require_integer(value: object, what: str, *, minimum: int = 0, maximum: int 
     """
     if type(value) is not int or not minimum <= value <= maximum:
         raise ManifestError(ErrorCode.MANIFEST_FIELD, f"{what} is not an integer from {minimum} to {maximum}")
+
+
+def require_time(value: object, what: str, *, after_ms: int = 0) -> None:
+    """Refuse what is not a time in milliseconds since 1970, later than another, before the year 10000.
+
+    Raises:
+        ManifestError: ``manifest-field``.
+    """
+    require_integer(value, what, minimum=after_ms + 1, maximum=TIME_MAX_MS)
 
 
 def require_text(value: object, what: str, *, max_bytes: int = TEXT_MAX_BYTES) -> None:

@@ -33,7 +33,7 @@ def read_grant(value: CborValue) -> Grant:
         workload=fields.text("workload"),
         expires_ms=fields.integer("expires_ms"),
         max_uses_per_boot=fields.optional_integer("max_uses_per_boot"),
-        actions=fields.entries("actions", _read_action),
+        actions=fields.entries("actions", read_action),
     )
     fields.done()
     return grant
@@ -51,7 +51,7 @@ def read_rules(value: CborValue) -> WorkloadRules:
         ManifestError: for what are no rules.
     """
     fields = Fields(value, "a workload's rules")
-    rules = WorkloadRules(workload=fields.text("workload"), actions=fields.entries("actions", _read_action))
+    rules = WorkloadRules(workload=fields.text("workload"), actions=fields.entries("actions", read_action))
     fields.done()
     return rules
 
@@ -65,7 +65,12 @@ def _action_value(rule: ActionRule) -> CborValue:
     }
 
 
-def _read_action(value: CborValue) -> ActionRule:
+def read_action(value: CborValue) -> ActionRule:
+    """Return the rule of a map.
+
+    Raises:
+        ManifestError: for what is no rule.
+    """
     fields = Fields(value, "an action")
     arguments = fields.mapping("arguments")
     rule = ActionRule(

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pcrgate.errors import ErrorCode, ManifestError
-from pcrgate.manifest.bounds import in_order, require_count, require_integer, require_name
+from pcrgate.manifest.bounds import in_order, require_count, require_integer, require_name, require_time
 from pcrgate.manifest.constraints import Constraint, Equals, FreeText, IntegerRange, MaxAmount, OneOf, Prefix
 
 ACTIONS_MAX: Final = 64
@@ -95,7 +95,7 @@ class Grant:
     def __post_init__(self) -> None:
         require_name(self.agent, "the agent of a grant")
         require_name(self.workload, "the workload of a grant")
-        require_integer(self.expires_ms, "expires_ms of a grant", minimum=1)
+        require_time(self.expires_ms, "expires_ms of a grant")
         _require_uses(self.max_uses_per_boot, "a grant")
         object.__setattr__(self, "actions", _ordered_actions(self.actions))
 

@@ -60,7 +60,7 @@ def manifest_value(manifest: Manifest) -> CborValue:
         "epoch": manifest.epoch,
         "issued_ms": manifest.issued_ms,
         "expires_ms": manifest.expires_ms,
-        "secrets": [_secret_value(secret) for secret in manifest.secrets],
+        "secrets": [secret_value(secret) for secret in manifest.secrets],
         "session_key_arn": None if manifest.session_key_arn is None else str(manifest.session_key_arn),
         "agents": [{"name": agent.name, "public_key": agent.public_key.public_bytes} for agent in manifest.agents],
         "grants": [grant_value(grant) for grant in manifest.grants],
@@ -94,7 +94,8 @@ def read_manifest(value: CborValue) -> Manifest:
     return manifest
 
 
-def _secret_value(secret: SealedSecret) -> CborValue:
+def secret_value(secret: SealedSecret) -> CborValue:
+    """Return the map of a secret."""
     return {
         "class": secret.secret_class.value,
         "name": secret.name,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pcrgate.errors import ErrorCode, ManifestError
-from pcrgate.manifest.bounds import in_order, require_count, require_integer, require_name, require_unique
+from pcrgate.manifest.bounds import in_order, require_count, require_integer, require_name, require_time, require_unique
 from pcrgate.manifest.grants import Grant, WorkloadRules
 from pcrgate.manifest.public_keys import VerifyingKey
 from pcrgate.manifest.sealed_secret import EPOCH_MAX, SealedSecret, SecretClass
@@ -78,7 +78,7 @@ class ApprovedImage:
                 ErrorCode.MANIFEST_FIELD,
                 f"image {self.name} has no PCR0 or a zero one, expected PCR0 (or PCR4, PCR7 and PCR12)",
             )
-        require_integer(self.expires_ms, f"expires_ms of image {self.name}", minimum=1)
+        require_time(self.expires_ms, f"expires_ms of image {self.name}")
         object.__setattr__(self, "pcrs", MappingProxyType(dict(sorted(self.pcrs.items()))))
 
 
@@ -110,9 +110,9 @@ class Manifest:
 
     def __post_init__(self) -> None:
         require_integer(self.epoch, "epoch of the manifest", minimum=1, maximum=EPOCH_MAX)
-        require_integer(self.issued_ms, "issued_ms of the manifest", minimum=1)
+        require_time(self.issued_ms, "issued_ms of the manifest")
         # 1. Times in order, and not for ever.
-        require_integer(self.expires_ms, "expires_ms of the manifest", minimum=self.issued_ms + 1)
+        require_time(self.expires_ms, "expires_ms of the manifest", after_ms=self.issued_ms)
         if self.expires_ms - self.issued_ms > LIFETIME_MAX_MS:
             raise ManifestError(
                 ErrorCode.MANIFEST_LIMIT, f"the manifest is valid longer than {LIFETIME_MAX_MS // 86_400_000} days"

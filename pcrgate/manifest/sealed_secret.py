@@ -14,6 +14,7 @@ from pcrgate.manifest.bounds import (
     require_integer,
     require_name,
     require_text,
+    require_time,
 )
 from pcrgate.units import KeyArn, Sha384
 
@@ -107,7 +108,7 @@ class SealedSecret:
         require_count(self.workloads, f"workloads of {self.name}", WORKLOADS_MAX, minimum=1)
         for workload in self.workloads:
             require_name(workload, f"a workload of {self.name}")
-        require_integer(self.expires_ms, f"expires_ms of {self.name}", minimum=1)
+        require_time(self.expires_ms, f"expires_ms of {self.name}")
         object.__setattr__(self, "encryption_context", MappingProxyType(dict(sorted(self.encryption_context.items()))))
         ordered = in_order(self.workloads, lambda workload: workload, f"a workload of {self.name}")
         object.__setattr__(self, "workloads", ordered)

@@ -17,6 +17,7 @@ OUTSIDE = {
     "pcrgate.attestation": {"cryptography"},
     "pcrgate.envelope": {"cryptography"},
     "pcrgate.envelope.materials": {"cryptography", "aws_encryption_sdk"},
+    "pcrgate.envelope.sealing": {"aws_encryption_sdk", "botocore"},
     "pcrgate.envelope.weights_header": {"cryptography", "aws_encryption_sdk"},
     "pcrgate.kms": {"cryptography", "boto3", "botocore", "aws_encryption_sdk"},
     "pcrgate.kms.relay": {
