@@ -8,6 +8,7 @@ Spec: docs/protocol.md, "Records".
 """
 
 import hashlib
+import hmac
 import threading
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pcrgate.envelope.session_fields import pack
 from pcrgate.envelope.session_keys import RECORD_IV_BYTES, RECORD_KEY_BYTES, DirectionKey, SessionKeys
-from pcrgate.envelope.session_labels import RECORD
+from pcrgate.envelope.session_labels import CONTENT, RECORD
 from pcrgate.envelope.session_limits import SessionLimits
 from pcrgate.envelope.session_messages import SESSION_ID_BYTES
 from pcrgate.envelope.session_window import ReplayWindow
@@ -202,6 +203,27 @@ class Session:
             self._count(sender, sequence, len(plaintext))
         return OpenedRecord(sequence=sequence, answers=answers, plaintext=plaintext, digest=record_digest(record))
 
+    def content_digest(self, side: Role, request: int, content: bytes) -> Sha384:
+        """Return the digest of a request or result for its receipt: both sides compute it, nobody else can.
+
+        It is keyed, so that whoever sees the receipt cannot try out contents; the key commits to one content.
+
+        Args:
+            side: who wrote the content.
+            request: sequence number of the request that it is, or that it answers.
+            content: the bytes.
+
+        Raises:
+            SessionError: ``session-ended``.
+
+        Spec: docs/protocol.md, "Receipts".
+        """
+        with self._lock:
+            self._require(side)
+            with self._keys.digest.view() as key:
+                message = pack(CONTENT, side.value, request, content)
+                return Sha384(hmac.digest(key, message, "sha384"))
+
     def end(self) -> None:
         """Wipe the keys; every later call is refused. Ending twice is fine."""
         with self._lock:
@@ -217,6 +239,9 @@ class Session:
         if now_ms >= self.expires_ms and not self.ended:
             self.end()
             raise SessionError(ErrorCode.SESSION_EXPIRED, "the session has expired, expected a new one")
+        return self._require(side)
+
+    def _require(self, side: Role) -> "_Direction":
         direction = self._directions.get(side)
         if direction is None:
             raise SessionError(ErrorCode.SESSION_ENDED, "the session was ended, expected a new one")

@@ -12,11 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
-
 from pcrgate.envelope.hpke import HpkePrivateKey, HpkeSuite
 from pcrgate.envelope.materials import SecretBytes
 from pcrgate.envelope.session import Role, Session
@@ -34,6 +29,7 @@ from pcrgate.envelope.session_messages import (
     sized_nonce,
     transcript,
 )
+from pcrgate.envelope.session_signature import verify_es384
 from pcrgate.envelope.session_ticket import Ticket
 from pcrgate.errors import ErrorCode, SessionError
 
@@ -176,16 +172,3 @@ class AgentHandshake:
             session_id=response.session_id,
             enclave_expires_ms=response.expires_ms,
         )
-
-
-def verify_es384(key: EllipticCurvePublicKey, signature: bytes, signed: bytes, refusal: SessionError) -> None:
-    """Refuse a signature of r and s, 96 bytes, that is not the key's.
-
-    Raises:
-        SessionError: the one given.
-    """
-    r, s = int.from_bytes(signature[:48], "big"), int.from_bytes(signature[48:], "big")
-    try:
-        key.verify(encode_dss_signature(r, s), signed, ECDSA(SHA384()))
-    except InvalidSignature as error:
-        raise refusal from error

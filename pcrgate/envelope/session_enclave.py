@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
-
 from pcrgate.envelope.materials import SecretBytes
 from pcrgate.envelope.session import Role, Session
 from pcrgate.envelope.session_identity import BootKeys
@@ -32,6 +28,7 @@ from pcrgate.envelope.session_messages import (
     sized_blob,
     transcript,
 )
+from pcrgate.envelope.session_signature import sign_es384
 from pcrgate.envelope.session_ticket import (
     Ticket,
     refused_ticket,
@@ -264,12 +261,3 @@ def _verify_body(
     ):
         raise refusal
     return body, grant
-
-
-def sign_es384(key: EllipticCurvePrivateKey, data: bytes) -> bytes:
-    """Return an ES384 signature, r then s, 96 bytes. The nonce is derived (RFC 6979), not drawn.
-
-    Spec: RFC 9053, 2.1.
-    """
-    r, s = decode_dss_signature(key.sign(data, ECDSA(SHA384(), deterministic_signing=True)))
-    return r.to_bytes(48, "big") + s.to_bytes(48, "big")

@@ -14,7 +14,12 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pcrgate.envelope.materials import SecretBytes
-from pcrgate.envelope.session_labels import KEY_AGENT_TO_ENCLAVE, KEY_COMMITMENT, KEY_ENCLAVE_TO_AGENT
+from pcrgate.envelope.session_labels import (
+    KEY_AGENT_TO_ENCLAVE,
+    KEY_COMMITMENT,
+    KEY_DIGEST,
+    KEY_ENCLAVE_TO_AGENT,
+)
 from pcrgate.errors import ErrorCode, SessionError
 from pcrgate.units import Sha384
 
@@ -34,6 +39,10 @@ RECORD_IV_BYTES: Final = 12
 """Length of the GCM nonce, and of the value that the sequence number is combined with."""
 
 
+DIGEST_KEY_BYTES: Final = 48
+"""Length of the key for digests of contents: as long as what HMAC-SHA384 gives."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionKey:
     """Hold what seals one direction.
@@ -47,18 +56,21 @@ class DirectionKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionKeys:
-    """Hold the two keys of one session on one boot.
+    """Hold the keys of one session on one boot.
 
     Attributes:
         agent_to_enclave: seals requests.
         enclave_to_agent: seals results.
+        digest: 48 bytes; keys the digests of contents that receipts carry, so that nobody else can try contents out.
     """
 
     agent_to_enclave: DirectionKey
     enclave_to_agent: DirectionKey
+    digest: SecretBytes
 
     def wipe(self) -> None:
-        """Overwrite both."""
+        """Overwrite all of them."""
+        self.digest.wipe()
         self.agent_to_enclave.secret.wipe()
         self.enclave_to_agent.secret.wipe()
 
@@ -74,7 +86,7 @@ def key_commitment(data_key: SecretBytes, transcript: Sha384) -> bytes:
 
 
 def session_keys(data_key: SecretBytes, agent_secret: SecretBytes, transcript: Sha384) -> SessionKeys:
-    """Return the two record keys.
+    """Return the record keys and the key of digests.
 
     Args:
         data_key: 32 bytes from KMS.
@@ -92,6 +104,7 @@ def session_keys(data_key: SecretBytes, agent_secret: SecretBytes, transcript: S
         return SessionKeys(
             agent_to_enclave=DirectionKey(secret=_derive(both, transcript, KEY_AGENT_TO_ENCLAVE, length)),
             enclave_to_agent=DirectionKey(secret=_derive(both, transcript, KEY_ENCLAVE_TO_AGENT, length)),
+            digest=_derive(both, transcript, KEY_DIGEST, DIGEST_KEY_BYTES),
         )
 
 
