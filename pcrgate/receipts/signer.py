@@ -13,8 +13,6 @@ from pcrgate.receipts.envelope import sign_receipt
 from pcrgate.receipts.wire import encode_claims
 from pcrgate.units import Sha384
 
-_NO_EPOCHS: Final[Mapping[str, int]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -40,7 +38,7 @@ class Event:
     agent_id: str | None = None
     session_id: bytes | None = None
     workload: str | None = None
-    secret_epochs: Mapping[str, int] = _NO_EPOCHS
+    secret_epochs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     policy_hash: Sha384 | None = None
     host_claimed: HostClaimed = field(default_factory=HostClaimed)
 
