@@ -35,8 +35,12 @@ SLOTS_MAX: Final = 4
 SLOTS_MIN: Final = 3
 """Fewest, for the longest frames: three of them are 48 MiB."""
 
-WORKERS: Final = 2
-"""Threads that decrypt by default: two reach the memory's bandwidth on what was measured."""
+WORKERS_IN_PLACE: Final = 2
+"""Threads that decrypt a message in memory by default: two reach the memory's bandwidth on what was measured."""
+
+WORKERS_STREAMED: Final = 1
+"""Threads that decrypt a stream by default: the receiving one itself, while what came is in its cache. Handing over to
+another thread cost more than it hid on two cores; enclaves with more may try more."""
 
 WORKERS_MAX: Final = 16
 """Most threads that decrypt: memory is the limit long before."""
@@ -59,7 +63,7 @@ def open_weights(
     opener: HeaderOpener,
     max_plaintext_bytes: int,
     hash_plaintext: bool = True,
-    workers: int = WORKERS,
+    workers: int | None = None,
     progress: Progress | None = None,
     buffer: WeightsBuffer | None = None,
 ) -> WeightsBuffer:
@@ -73,7 +77,8 @@ def open_weights(
         hash_plaintext: whether to compare the plaintext's SHA-384 too. It costs about a second for each gigabyte and
             protects against somebody who knows the data key; without it, header, key commitment and frames still bind
             the plaintext to the manifest for everybody who does not.
-        workers: threads that decrypt, 1 to 16; memory bandwidth is reached with two.
+        workers: threads that decrypt, 1 to 16; 1 decrypts in the calling thread. By default 2 for a message in memory
+            and 1 for a stream.
         progress: called with verified and total plaintext bytes, from the calling thread.
         buffer: memory to use again, of exactly the plaintext's length.
 
@@ -91,11 +96,12 @@ def open_weights(
         raise ReleaseError(
             ErrorCode.WEIGHTS_SIZE, f"the buffer has {len(buffer)} bytes, the manifest says {size_bytes}"
         )
-    if not 1 <= workers <= WORKERS_MAX:
-        raise ReleaseError(ErrorCode.WEIGHTS_SIZE, f"{workers} threads are to decrypt, expected 1 to {WORKERS_MAX}")
+    feed = feed_of(source)
+    threads = (WORKERS_IN_PLACE if feed.in_place else WORKERS_STREAMED) if workers is None else workers
+    if not 1 <= threads <= WORKERS_MAX:
+        raise ReleaseError(ErrorCode.WEIGHTS_SIZE, f"{threads} threads are to decrypt, expected 1 to {WORKERS_MAX}")
 
     # 2. The header: digest first, then KMS, commitment and header authentication by the SDK.
-    feed = feed_of(source)
     header = parse_header(lambda length: bytes(feed.take(length)))
     layout = Layout(plaintext_bytes=size_bytes, frame_bytes=header.frame_bytes)
     layout.require_representable()
@@ -113,7 +119,7 @@ def open_weights(
             key=key,
             layout=layout,
             plaintext=opened.writable(),
-            workers=workers,
+            workers=threads,
             hash_plaintext=hash_plaintext,
             progress=progress,
         )
@@ -152,8 +158,9 @@ class _Reader:
         self._plaintext = plaintext
         self._workers = workers
         self._progress = progress
-        span_bytes = SPAN_BYTES if feed.in_place else STREAM_SPAN_BYTES
-        self._frames_a_span = max(1, span_bytes // layout.stored_frame_bytes)
+        wanted_bytes = SPAN_BYTES if feed.in_place else STREAM_SPAN_BYTES
+        self._frames_a_span = max(1, wanted_bytes // layout.stored_frame_bytes)
+        self._span_bytes = self._frames_a_span * layout.stored_frame_bytes
         self._frames_digest = FramesDigest(layout)
         self._hash = hashlib.sha384() if hash_plaintext else None
         self._hashing: deque[Future[None]] = deque()
@@ -164,9 +171,10 @@ class _Reader:
         with ExitStack() as threads:
             hasher = threads.enter_context(ThreadPoolExecutor(1, "weights-hash")) if self._hash is not None else None
             # 3. Regular frames, in parallel, as they arrive.
-            if self._feed.in_place and self._workers == 1:
+            if self._workers == 1:
+                memory = None if self._feed.in_place else bytearray(self._span_bytes)
                 for span in self._spans():
-                    self._verified(self._open(span, self._feed.take(self._stored_bytes(span))), span, hasher)
+                    self._verified(self._open(span, self._feed.take(self._stored_bytes(span), memory)), span, hasher)
             else:
                 self._in_parallel(threads.enter_context(ThreadPoolExecutor(self._workers, "weights")), hasher)
             # 4. The final frame, which closes the sequence, and 5. nothing after it.
@@ -184,8 +192,7 @@ class _Reader:
         return span.frames * self._layout.stored_frame_bytes
 
     def _in_parallel(self, pool: ThreadPoolExecutor, hasher: ThreadPoolExecutor | None) -> None:
-        span_bytes = self._frames_a_span * self._layout.stored_frame_bytes
-        count = max(SLOTS_MIN, min(SLOTS_MAX, LOADING_MEMORY_BYTES * 3 // 4 // span_bytes))
+        count = max(SLOTS_MIN, min(SLOTS_MAX, LOADING_MEMORY_BYTES * 3 // 4 // self._span_bytes))
         free: deque[bytearray | None] = deque()
         in_flight: deque[tuple[Future[bytes], _Span, bytearray | None]] = deque()
         try:
@@ -194,7 +201,7 @@ class _Reader:
                     future, earlier, memory = in_flight.popleft()
                     self._verified(future.result(), earlier, hasher)
                     free.append(memory)
-                memory = free.popleft() if free else (None if self._feed.in_place else bytearray(span_bytes))
+                memory = free.popleft() if free else (None if self._feed.in_place else bytearray(self._span_bytes))
                 stored = self._feed.take(self._stored_bytes(span), memory)
                 in_flight.append((pool.submit(self._open, span, stored), span, memory))
             while in_flight:

@@ -312,7 +312,7 @@ expected = WeightsExpectation(
     plaintext_bytes=told["bytes"], plaintext_sha384=Sha384.from_hex(told["plaintext"]), encryption_context=told["context"],
 )
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-buffer = open_weights(FileSource(), expected, opener=opener(), max_plaintext_bytes=1 << 30)
+buffer = open_weights(FileSource(), expected, opener=opener(), max_plaintext_bytes=1 << 30, workers=3)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

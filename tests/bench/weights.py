@@ -172,7 +172,7 @@ def _streamed(
                 with _connect(path) as connection:
                     at = 0
                     while at < len(sealed):
-                        at += connection.recv_into(memory[at : at + (4 << 20)])
+                        at += connection.recv_into(memory[at : at + (4 << 20)], 0, socket.MSG_WAITALL)
 
             def read() -> None:
                 open_weights(
@@ -180,7 +180,6 @@ def _streamed(
                     expected,
                     opener=opener(),
                     max_plaintext_bytes=len(buffer),
-                    workers=2,
                     hash_plaintext=False,
                     buffer=buffer,
                 )
@@ -244,7 +243,7 @@ class _Connection:
         self._connection = connection
 
     def readinto(self, buffer: memoryview, /) -> int:
-        read = self._connection.recv_into(buffer)
+        read = self._connection.recv_into(buffer, 0, socket.MSG_WAITALL)
         if not read:
             self._connection.close()
         return read

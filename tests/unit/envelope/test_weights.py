@@ -60,11 +60,12 @@ def test_what_the_stock_sdk_seals_opens_from_memory(length: int, workers: int) -
 
 @pytest.mark.parametrize("frame_bytes", [1024, 4096, 65_536, 1 << 20])
 @pytest.mark.parametrize("chunk_bytes", [777, 100_000, 1 << 22])
-def test_it_opens_from_a_stream_whatever_the_chunks(frame_bytes: int, chunk_bytes: int) -> None:
+@pytest.mark.parametrize("workers", [None, 2])
+def test_it_opens_from_a_stream_whatever_the_chunks(frame_bytes: int, chunk_bytes: int, workers: int | None) -> None:
     plaintext = os.urandom(600_000 if chunk_bytes < 1000 else 3_000_000)
     sealed = seal(plaintext, frame_bytes=frame_bytes)
     source = Chunked(sealed, chunk_bytes, [])
-    assert opened(source, expectation(sealed, plaintext)) == plaintext
+    assert opened(source, expectation(sealed, plaintext), workers=workers) == plaintext
     assert source.opened_at == [0]
 
 
@@ -74,7 +75,8 @@ def test_more_spans_than_slots_keep_their_order(monkeypatch: pytest.MonkeyPatch)
     plaintext = os.urandom(101 * FRAME + 5)
     sealed = seal(plaintext)
     for source in (MemorySource(sealed), Chunked(sealed, 5000, [])):
-        assert opened(source, expectation(sealed, plaintext), workers=2) == plaintext
+        for workers in (1, 2, 3):
+            assert opened(source, expectation(sealed, plaintext), workers=workers) == plaintext
 
 
 def test_progress_counts_verified_bytes_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,11 +189,12 @@ TAMPERED: dict[str, tuple[bytes, ErrorCode]] = {
 
 @pytest.mark.parametrize("name", TAMPERED)
 @pytest.mark.parametrize("streamed", [False, True])
-def test_what_is_not_the_signed_message_is_refused_and_wiped(name: str, streamed: bool) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_not_the_signed_message_is_refused_and_wiped(name: str, streamed: bool, workers: int) -> None:
     sealed, code = TAMPERED[name]
     buffer = WeightsBuffer(len(PLAINTEXT))
     held = memoryview(buffer.writable())  # as somebody who still looks would see it
-    error = refusal(lambda: opened(Chunked(sealed, 3000, []) if streamed else sealed, buffer=buffer))
+    error = refusal(lambda: opened(Chunked(sealed, 3000, []) if streamed else sealed, buffer=buffer, workers=workers))
     assert error.code is code
     if sealed[:HEADER_BYTES] == SEALED[:HEADER_BYTES] and code is not ErrorCode.WEIGHTS_TRUNCATED:
         assert buffer.wiped
