@@ -13,7 +13,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pcrgate.units import Sha384
-from service.blob_store import READ_BYTES, Upload, no_such_blob, require_offset, store_failed, wrong_digest
+from service.artifact_store import READ_BYTES, Upload, no_such_artifact, require_offset, store_failed, wrong_digest
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,7 +25,7 @@ _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _BEYOND: Final = frozenset({"416", "InvalidRange"})
 
 
-class S3BlobStore:
+class S3ArtifactStore:
     """Keep files in one bucket below one prefix.
 
     Attributes:
@@ -66,16 +66,14 @@ class S3BlobStore:
         Raises:
             ServiceError: ``service-upload-offset``, ``service-store``.
         """
-        require_offset(self.upload(digest).received_bytes, offset)
+        require_offset(self.upload(digest), offset, self.part_bytes)
         key = self._incoming(digest)
         with _as_store_failure():
             upload_id = self._upload_id(digest)
             if upload_id is None:
                 upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"]
             number = offset // self.part_bytes + 1
-            self._client.upload_part(
-                Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=part
-            )
+            self._client.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=part)
 
     def finish(self, digest: Sha384) -> int:
         """Complete the upload, read it back, compare the digest, copy it to its name.
@@ -114,9 +112,7 @@ class S3BlobStore:
         with _as_store_failure():
             upload_id = self._upload_id(digest)
             if upload_id is not None:
-                self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=self._incoming(digest), UploadId=upload_id
-                )
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._incoming(digest), UploadId=upload_id)
 
     def read(self, digest: Sha384, offset: int = 0) -> Iterator[bytes]:
         """Yield a whole file from an offset on, by a ranged request.
@@ -126,7 +122,7 @@ class S3BlobStore:
         """
         with _as_store_failure():
             if self._size(self._blob(digest)) is None:
-                raise no_such_blob(digest)
+                raise no_such_artifact(digest)
             yield from self._pieces(self._blob(digest), offset)
 
     def _pieces(self, key: str, offset: int) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pcrgate.units import Sha384
-from service.blob_store import READ_BYTES, Upload, no_such_blob, require_offset, store_failed, wrong_digest
+from service.artifact_store import READ_BYTES, Upload, no_such_artifact, require_offset, store_failed, wrong_digest
 
 PART_BYTES: Final = 1 << 20
 """Length of a part, 1 MiB: synced one by one, so a crash costs a publisher at most this much."""
@@ -17,7 +17,7 @@ _DIRECTORY_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 
 
-class FileBlobStore:
+class FileArtifactStore:
     """Keep files below one directory: ``incoming/`` while they arrive, ``blobs/`` when they are whole.
 
     Attributes:
@@ -54,7 +54,7 @@ class FileBlobStore:
         Raises:
             ServiceError: ``service-upload-offset``, ``service-store``.
         """
-        require_offset(self.upload(digest).received_bytes, offset)
+        require_offset(self.upload(digest), offset, self.part_bytes)
         with _as_store_failure():
             path = self._incoming / digest.hex()
             is_new = not path.exists()
@@ -108,7 +108,7 @@ class FileBlobStore:
             try:
                 file = (self._blobs / digest.hex()).open("rb")
             except FileNotFoundError:
-                raise no_such_blob(digest) from None
+                raise no_such_artifact(digest) from None
         with file:
             file.seek(offset)
             while True:

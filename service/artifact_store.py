@@ -1,7 +1,7 @@
 """The seam to where sealed files lie: named by their SHA-384, received in parts, shown only when the digest fits.
 
-Whatever lies here is ciphertext. An upload that breaks off goes on where it stood, also in another process: what a store
-has received it finds again by itself.
+Whatever lies here is ciphertext. An upload that breaks off goes on where it stood, also in another process: what a
+store has received it finds again by itself.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Upload:
     complete: bool
 
 
-class BlobStore(Protocol):
+class ArtifactStore(Protocol):
     """Keep files under their digests. Calls for one digest come one after the other; the service sees to that.
 
     Attributes:
@@ -84,19 +84,20 @@ class BlobStore(Protocol):
         ...
 
 
-def require_offset(received_bytes: int, offset: int) -> None:
-    """Refuse a part that does not begin where the last one ended.
+def require_offset(upload: Upload, offset: int, part_bytes: int) -> None:
+    """Refuse a part that does not begin where the last one ended, or that follows a short one, which was the last.
 
     Raises:
         ServiceError: ``service-upload-offset``.
     """
-    if offset != received_bytes:
+    if upload.complete or offset != upload.received_bytes or offset % part_bytes:
         raise ServiceError(
-            ErrorCode.SERVICE_UPLOAD_OFFSET, f"a part begins at byte {offset}, expected it at byte {received_bytes}"
+            ErrorCode.SERVICE_UPLOAD_OFFSET,
+            f"a part begins at byte {offset}, expected it at byte {upload.received_bytes} of an upload that goes on",
         )
 
 
-def no_such_blob(digest: Sha384) -> ServiceError:
+def no_such_artifact(digest: Sha384) -> ServiceError:
     """Return the refusal of a file that is not there."""
     return ServiceError(ErrorCode.SERVICE_NOT_FOUND, f"no file {digest.hex()}, expected one that was uploaded whole")
 

@@ -1,0 +1,328 @@
+"""Remember in one SQLite file: a write-ahead log that is synced before any call returns."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from pcrgate.errors import ErrorCode, ServiceError
+from pcrgate.units import Sha384
+from service.state_schema import SCHEMA_VERSION, TABLES
+from service.state_store import (
+    RESULTS_PENDING_MAX,
+    Artifact,
+    Invocation,
+    ReceiptRecord,
+    ResultState,
+    Role,
+    SessionRecord,
+    StoredManifest,
+    TokenRecord,
+)
+
+BUSY_TIMEOUT_S: Final = 10.0
+"""Longest wait for another process that writes to the file: the command that makes tokens takes a moment."""
+
+_FILE_MODE: Final = 0o600
+_INVOCATION: Final = ", ".join(field.name for field in fields(Invocation))
+_RECEIPT: Final = ", ".join(field.name for field in fields(ReceiptRecord))
+
+
+class SqliteStateStore:
+    """Hold one file open."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Args:
+            path: the file; its directory must exist.
+
+        Raises:
+            ServiceError: ``service-store`` when it cannot be opened or was written by another version.
+        """
+        self._lock: Final = threading.Lock()
+        with _as_store_failure():
+            path.touch(mode=_FILE_MODE)
+            self._connection: Final = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with _as_store_failure():
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._writing():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in TABLES:
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise ServiceError(
+                    ErrorCode.SERVICE_STORE, f"the state is of version {version}, expected {SCHEMA_VERSION}"
+                )
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def add_artifact(self, artifact: Artifact) -> None:
+        """Remember a complete file."""
+        header = None if artifact.header_digest is None else artifact.header_digest.digest
+        with self._writing():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?)",
+                (artifact.digest.digest, header, artifact.size_bytes, artifact.created_ms),
+            )
+
+    def artifact(self, digest: Sha384) -> Artifact | None:
+        """Return the file with this digest."""
+        row = self._one("SELECT header_digest, size_bytes, created_ms FROM artifacts WHERE digest = ?", digest.digest)
+        if row is None:
+            return None
+        header, size_bytes, created_ms = row
+        return Artifact(
+            digest=digest,
+            header_digest=None if header is None else Sha384(header),
+            size_bytes=size_bytes,
+            created_ms=created_ms,
+        )
+
+    def add_manifest(self, manifest: StoredManifest) -> None:
+        """Remember a manifest.
+
+        Raises:
+            ServiceError: ``service-conflict``, ``service-precondition``.
+        """
+        with self._writing():
+            row = self._connection.execute("SELECT digest FROM manifests WHERE epoch = ?", (manifest.epoch,)).fetchone()
+            if row is not None:
+                if row[0] != manifest.digest.digest:
+                    raise ServiceError(
+                        ErrorCode.SERVICE_CONFLICT, f"epoch {manifest.epoch} has another manifest, expected the same"
+                    )
+                return
+            (latest,) = self._connection.execute("SELECT max(epoch) FROM manifests").fetchone()
+            if latest is not None and manifest.epoch < latest:
+                raise ServiceError(
+                    ErrorCode.SERVICE_PRECONDITION,
+                    f"epoch {manifest.epoch} is before the current one, expected more than {latest}",
+                )
+            self._connection.execute(
+                "INSERT INTO manifests VALUES (?, ?, ?, ?)",
+                (manifest.epoch, manifest.digest.digest, manifest.signed, manifest.created_ms),
+            )
+
+    def manifest(self, epoch: int | None = None) -> StoredManifest | None:
+        """Return the manifest of an epoch, or the latest."""
+        row = self._one(
+            "SELECT epoch, digest, signed, created_ms FROM manifests WHERE epoch = coalesce(?, epoch)"
+            " ORDER BY epoch DESC LIMIT 1",
+            epoch,
+        )
+        if row is None:
+            return None
+        found, digest, signed, created_ms = row
+        return StoredManifest(epoch=found, digest=Sha384(digest), signed=signed, created_ms=created_ms)
+
+    def add_token(self, token: TokenRecord) -> None:
+        """Remember a token."""
+        with self._writing():
+            self._connection.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
+                (token.token_id, token.role.value, token.name, token.hashed, token.created_ms, int(token.revoked)),
+            )
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        """Return what is known of a token."""
+        row = self._one("SELECT role, name, hashed, created_ms, revoked FROM tokens WHERE token_id = ?", token_id)
+        if row is None:
+            return None
+        role, name, hashed, created_ms, revoked = row
+        return TokenRecord(
+            token_id=token_id, role=Role(role), name=name, hashed=hashed, created_ms=created_ms, revoked=bool(revoked)
+        )
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Let a token count no more."""
+        with self._writing():
+            changed = self._connection.execute(
+                "UPDATE tokens SET revoked = 1 WHERE token_id = ? AND revoked = 0", (token_id,)
+            )
+            return changed.rowcount == 1
+
+    def add_session(self, session: SessionRecord) -> None:
+        """Remember a session's ticket.
+
+        Raises:
+            ServiceError: ``service-conflict``.
+        """
+        with self._writing():
+            changed = self._connection.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE"
+                " SET ticket = excluded.ticket WHERE caller = excluded.caller",
+                (session.session_id, session.caller, session.ticket, session.created_ms),
+            )
+            if changed.rowcount != 1:
+                raise ServiceError(ErrorCode.SERVICE_CONFLICT, "the session is another caller's, expected a new one")
+
+    def session(self, session_id: bytes) -> SessionRecord | None:
+        """Return a session's ticket."""
+        row = self._one("SELECT caller, ticket, created_ms FROM sessions WHERE session_id = ?", session_id)
+        if row is None:
+            return None
+        caller, ticket, created_ms = row
+        return SessionRecord(session_id=session_id, caller=caller, ticket=ticket, created_ms=created_ms)
+
+    def end_session(self, session_id: bytes) -> None:
+        """Forget a session's ticket."""
+        with self._writing():
+            self._connection.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
+
+    def begin_invocation(self, invocation: Invocation, *, idempotency_key: str | None = None) -> Invocation:
+        """Remember a pending invocation, or return the one that had the same key.
+
+        Raises:
+            ServiceError: ``service-idempotency``, ``service-busy``.
+        """
+        with self._writing():
+            row = self._connection.execute(
+                f"SELECT {_INVOCATION} FROM invocations WHERE caller = ? AND idempotency_key = ?",  # noqa: S608 - our names
+                (invocation.caller, idempotency_key),
+            ).fetchone()
+            if row is not None:
+                earlier = _invocation(row)
+                if (earlier.request, earlier.session_id) != (invocation.request, invocation.session_id):
+                    raise ServiceError(
+                        ErrorCode.SERVICE_IDEMPOTENCY, "the key was used for another request, expected a new key"
+                    )
+                return earlier
+            (pending,) = self._connection.execute("SELECT count(*) FROM invocations WHERE state = 'pending'").fetchone()
+            if pending >= RESULTS_PENDING_MAX:
+                raise ServiceError(
+                    ErrorCode.SERVICE_BUSY, f"{pending} invocations wait, expected fewer than {RESULTS_PENDING_MAX}"
+                )
+            self._connection.execute(
+                "INSERT INTO invocations (result_id, caller, session_id, request, created_ms, state, idempotency_key)"
+                " VALUES (?, ?, ?, ?, ?, 'pending', ?)",
+                (
+                    invocation.result_id,
+                    invocation.caller,
+                    invocation.session_id,
+                    invocation.request,
+                    invocation.created_ms,
+                    idempotency_key,
+                ),
+            )
+        return invocation
+
+    def finish_invocation(self, invocation: Invocation, receipt: ReceiptRecord | None = None) -> None:
+        """Remember how an invocation ended, and its receipt."""
+        with self._writing():
+            self._connection.execute(
+                "UPDATE invocations SET state = ?, result = ?, receipt = ?, problem_code = ?, problem_detail = ?"
+                " WHERE result_id = ? AND state = 'pending'",
+                (
+                    invocation.state.value,
+                    invocation.result,
+                    invocation.receipt,
+                    invocation.problem_code,
+                    invocation.problem_detail,
+                    invocation.result_id,
+                ),
+            )
+            if receipt is not None:
+                self._insert_receipts([receipt])
+
+    def invocation(self, result_id: str) -> Invocation | None:
+        """Return an invocation."""
+        row = self._one(f"SELECT {_INVOCATION} FROM invocations WHERE result_id = ?", result_id)  # noqa: S608 - our names
+        return None if row is None else _invocation(row)
+
+    def pending_invocations(self) -> list[Invocation]:
+        """Return what has no result, the oldest first."""
+        query = f"SELECT {_INVOCATION} FROM invocations WHERE state = 'pending' ORDER BY created_ms, rowid"  # noqa: S608 - our names
+        return [_invocation(row) for row in self._all(query)]
+
+    def forget_results(self, before_ms: int) -> int:
+        """Drop what ended and was taken before a time."""
+        with self._writing():
+            return self._connection.execute(
+                "DELETE FROM invocations WHERE state <> 'pending' AND created_ms < ?", (before_ms,)
+            ).rowcount
+
+    def add_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
+        """Remember receipts."""
+        with self._writing():
+            self._insert_receipts(receipts)
+
+    def _insert_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?)",
+            [(one.boot_id, one.sequence, one.receipt_id, one.receipt) for one in receipts],
+        )
+
+    def receipt(self, receipt_id: str) -> ReceiptRecord | None:
+        """Return a receipt."""
+        row = self._one(f"SELECT {_RECEIPT} FROM receipts WHERE receipt_id = ?", receipt_id)  # noqa: S608 - our names
+        return None if row is None else _receipt(row)
+
+    def receipts(self, boot_id: bytes, *, after: int = 0, limit: int) -> list[ReceiptRecord]:
+        """Return receipts of a boot in their order."""
+        query = f"SELECT {_RECEIPT} FROM receipts WHERE boot_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"  # noqa: S608 - our names
+        return [_receipt(row) for row in self._all(query, boot_id, after, limit)]
+
+    def boots(self) -> list[bytes]:
+        """Return the boots that receipts are known of, the latest first."""
+        return [row[0] for row in self._all("SELECT boot_id FROM receipts GROUP BY boot_id ORDER BY max(rowid) DESC")]
+
+    def _one(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        with self._lock, _as_store_failure():
+            row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
+        return row
+
+    def _all(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._lock, _as_store_failure():
+            return self._connection.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold one transaction: all of the block, or none of it."""
+        with self._lock, _as_store_failure():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _as_store_failure() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise ServiceError(
+            ErrorCode.SERVICE_STORE, f"the state file answers {type(error).__name__}, expected it to work"
+        ) from error
+
+
+def _invocation(row: tuple[Any, ...]) -> Invocation:
+    names = [field.name for field in fields(Invocation)]
+    values = dict(zip(names, row, strict=True))
+    return Invocation(**{**values, "state": ResultState(values["state"])})
+
+
+def _receipt(row: tuple[Any, ...]) -> ReceiptRecord:
+    boot_id, sequence, receipt_id, receipt = row
+    return ReceiptRecord(boot_id=boot_id, sequence=sequence, receipt_id=receipt_id, receipt=receipt)
