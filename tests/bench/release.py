@@ -5,6 +5,7 @@ commitment, checking the own document, the gate, the envelope, and what botocore
 """
 
 import base64
+import contextlib
 import functools
 import json
 import statistics
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pcrgate.attestation.anchors import Roots
 from pcrgate.attestation.chain import ChainCache
 from pcrgate.attestation.verifier import Recorded, verify
-from pcrgate.envelope.recipient import RecipientKey
+from pcrgate.envelope.recipient import RecipientKey, open_ciphertext_for_recipient
+from pcrgate.errors import ReleaseError
 from pcrgate.kms.configuration import AttestedKmsConfiguration
 from pcrgate.kms.expectation import ReleaseExpectation
 from pcrgate.kms.hooks import AttestedHooks
@@ -31,8 +33,8 @@ from pcrgate.kms.nsm_messages import NsmClient
 from pcrgate.twin.nsm import SoftwareNsm
 from pcrgate.twin.pki import DevPki
 from pcrgate.units import KeyArn, Sha384
-from tests.bench.figure import Figure
-from tests.unit.envelope.envelope_writer import Parts
+from tests.bench.figure import Figure, interleaved
+from tests.unit.envelope.envelope_writer import Parts, definite
 
 FRESH_CALLS = 60
 POOL_CALLS = 300
@@ -152,6 +154,30 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def _timing(private_key: rsa.RSAPrivateKey) -> list[Figure]:
+    """Report how long each way of failing takes beside success: a report, since a shared machine proves no equality."""
+    public_key = private_key.public_key()
+    other = rsa.generate_private_key(65537, 2048).public_key()
+    kinds = {
+        "accepted": Parts(public_key=public_key),
+        "another recipient id": Parts(public_key=public_key, rid=definite(0x80, bytes(32))),
+        "encrypted to another key": Parts(public_key=other, rid=definite(0x80, RecipientKey(private_key).rid)),
+        "content key too short": Parts(public_key=public_key, content_key=bytes(16)),
+        "wrong padding": Parts(public_key=public_key, padded=bytes(48)),
+    }
+
+    def attempt(blob: bytes) -> None:
+        with contextlib.suppress(ReleaseError):
+            open_ciphertext_for_recipient(blob, RecipientKey(private_key), expected_length_bytes=32)
+
+    seconds = interleaved({name: functools.partial(attempt, parts.write()) for name, parts in kinds.items()}, 25)
+    return [
+        Figure.plain(f"envelope refused, {name} / accepted", seconds[name] / seconds["accepted"], "x")
+        for name in kinds
+        if name != "accepted"
+    ]
+
+
 def figures() -> list[Figure]:
     """Measure the overhead of one attested call with a fresh key and with one made before."""
     ready = [rsa.generate_private_key(65537, 2048) for _ in range(8)]
@@ -186,4 +212,11 @@ def figures() -> list[Figure]:
         Figure.plain("botocore's own work", base * 1e3, "ms"),
         Figure.plain("RSA-2048 generation, mean", fresh.seconds / FRESH_CALLS * 1e3, "ms"),
         Figure.plain("RSA-2048 OAEP decryption", unit * 1e3, "ms"),
+        Figure.plain("verifying the own document, which is part of attesting", _own_document_s() * 1e3, "ms"),
+        *_timing(ready[0]),
     ]
+
+
+def _own_document_s() -> float:
+    own = NsmClient(Outside(), roots=ROOTS, cache=CACHE).attestation(nonce=bytes(32))
+    return statistics.median(_seconds(lambda: verify(own.document, ROOTS, Recorded(), cache=CACHE)) for _ in range(101))
