@@ -1,6 +1,7 @@
 """Group B, F and H against a KMS that verifies and enforces, and against plain moto, which does neither."""
 
 import ast
+import hashlib
 import logging
 import os
 import socket
@@ -20,6 +21,9 @@ from botocore.exceptions import ClientError, SSLError
 from pcrgate.attestation.anchors import Roots
 from pcrgate.attestation.chain import ChainCache
 from pcrgate.envelope.recipient import RecipientKey, open_ciphertext_for_recipient
+from pcrgate.envelope.weights import open_weights
+from pcrgate.envelope.weights_digest import WeightsExpectation, measure_sealed
+from pcrgate.envelope.weights_source import MemorySource
 from pcrgate.errors import ErrorCode, ReleaseError, UsageError
 from pcrgate.kms import answers, relay
 from pcrgate.kms.client import attested_kms_client
@@ -27,6 +31,7 @@ from pcrgate.kms.configuration import AttestedKmsConfiguration
 from pcrgate.kms.credentials import TemporaryCredentials
 from pcrgate.kms.expectation import ReleaseExpectation
 from pcrgate.kms.nsm_messages import NsmClient
+from pcrgate.kms.weights_key import SdkHeaderOpener
 from pcrgate.twin.nsm import SoftwareNsm
 from pcrgate.twin.server import Twin
 from pcrgate.twin.settings import TwinSettings
@@ -152,6 +157,50 @@ def test_the_stock_encryption_sdk_opens_what_a_stock_publisher_sealed(stage: Sta
     assert opened == b"weights" * 1000
     assert header.encryption_context == CONTEXT
     client.close()
+
+
+def test_weights_sealed_by_a_publisher_load_through_kms_and_another_image_gets_none(stage: Stage) -> None:
+    sdk = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
+    publisher = PublisherMasterKey(config=KMSMasterKeyConfig(key_id=stage.key_arn, client=stage.publisher))
+    plaintext = os.urandom(100_000)
+
+    def seal() -> bytes:
+        sealed: bytes = sdk.encrypt(
+            source=plaintext,
+            key_provider=publisher,
+            encryption_context=CONTEXT,
+            algorithm=Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY,
+        )[0]
+        return sealed
+
+    sealed, minted = seal(), seal()
+    measured = measure_sealed(MemorySource(sealed))
+    signed = WeightsExpectation(
+        header_sha384=measured.header_sha384,
+        frames_sha384=measured.frames_sha384,
+        plaintext_bytes=len(plaintext),
+        plaintext_sha384=Sha384(hashlib.sha384(plaintext).digest()),
+        encryption_context=CONTEXT,
+    )
+
+    def load(client: "KMSClient", message: bytes) -> bytes:
+        opener = SdkHeaderOpener.on_kms(client, KeyArn.parse(stage.key_arn))
+        with open_weights(MemorySource(message), signed, opener=opener, max_plaintext_bytes=1 << 20) as buffer:
+            return bytes(buffer.view())
+
+    right, wrong = enclave(stage), enclave(stage, pcr0=Sha384(b"\x22" * 48))
+    assert load(right, sealed) == plaintext
+    with pytest.raises(ReleaseError) as caught:
+        load(wrong, sealed)
+    assert caught.value.code is ErrorCode.WEIGHTS_HEADER
+    # B3 at KMS: a message minted under the right key and context is refused without asking KMS.
+    stage.twin.counters.clear()
+    with pytest.raises(ReleaseError) as caught:
+        load(right, minted)
+    assert caught.value.code is ErrorCode.WEIGHTS_DIGEST
+    assert stage.twin.counters.snapshot()["attested"] == 0
+    right.close()
+    wrong.close()
 
 
 def test_f1_a_replayed_document_gives_the_parent_nothing(stage: Stage) -> None:
