@@ -31,11 +31,16 @@ Plain = dict[str, Any]
 
 def format_draft(manifest: Manifest) -> str:
     """Return the draft of a manifest: JSON, indented, ending in a line end."""
+    return _dump(manifest_json(manifest))
+
+
+def manifest_json(manifest: Manifest) -> Plain:
+    """Return the draft of a manifest, not yet text."""
     value: Any = manifest_value(manifest)
     for name in value:
         if name in (*_HEX_FIELDS, *_TIMED):
             value[name] = [_entry_to_json(name, entry) for entry in value[name]]
-    return _dump(_times_to_json(value))
+    return _times_to_json(value)
 
 
 def parse_draft(text: bytes) -> Manifest:
