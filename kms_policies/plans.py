@@ -1,8 +1,9 @@
 """Where policies come from: a policy's JSON, the answer of ``aws kms get-key-policy``, or a Terraform plan or state.
 
 From ``terraform show -json`` every key policy is taken, under its address. A key whose policy the plan does not show
-is refused: it would get AWS's default policy, or one that nobody has seen yet. Where an ``aws_kms_key_policy`` refers
-to a key, that resource counts, and not what the key itself showed before the change.
+is refused: it would get AWS's default policy, or one that nobody has seen yet. Where an ``aws_kms_key_policy``
+certainly belongs to a key (:mod:`kms_policies.plan_owners`), that resource counts, and not what the key showed before
+the change.
 
 Spec: Terraform, "JSON Output Format"; AWS CLI, ``kms get-key-policy``.
 """
@@ -13,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kms_policies.document import Policy, PolicyKind, parse_policy
+from kms_policies.plan_owners import KEY_POLICY, KEY_TYPES, PlannedResource, find_owners
 from kms_policies.request import Grant
 from pcrgate.errors import ErrorCode, KeyPolicyError
 
 SOURCE_MAX_BYTES: Final = 64 * 1024 * 1024
 """Largest plan read: a plan of thousands of resources has some 10 MB."""
 
-_KEYS: Final = frozenset({"aws_kms_key", "aws_kms_external_key", "aws_kms_replica_key", "aws_kms_replica_external_key"})
-_KEY_POLICY: Final = "aws_kms_key_policy"
 _GRANT: Final = "aws_kms_grant"
 
 
@@ -45,13 +45,6 @@ class SourcedPolicy:
     origin: str = "AWS_KMS"
     key_spec: str = "SYMMETRIC_DEFAULT"
     key_usage: str = "ENCRYPT_DECRYPT"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resource:
-    address: str
-    type: str
-    values: Mapping[str, Any]
 
 
 def read_policies(source: bytes, *, kind: PolicyKind = PolicyKind.KEY) -> tuple[SourcedPolicy, ...]:
@@ -94,14 +87,14 @@ def _load(source: bytes) -> dict[str, Any]:
 def _from_terraform(document: dict[str, Any], shown: dict[str, Any]) -> tuple[SourcedPolicy, ...]:
     resources = list(_resources(shown.get("root_module")))
     unknown = _unknown_after_apply(document)
-    by_reference = set(_policies_by_reference(_module(document), ""))
+    owners = find_owners(resources, _dict(document.get("configuration")).get("root_module"))
     grants = tuple(_grant(one, unknown) for one in resources if one.type == _GRANT)
-    keys = {one.address: one for one in resources if one.type in _KEYS}
-    key_ids = {key.values.get("key_id"): key for key in keys.values() if key.values.get("key_id")}
+    keys = {one.address: one for one in resources if one.type in KEY_TYPES}
+    with_resource = frozenset(owners.values())
     found: list[SourcedPolicy] = []
     for one in resources:
-        if one.type in _KEYS:
-            if _without_index(one.address) in by_reference:
+        if one.type in KEY_TYPES:
+            if one.address in with_resource:
                 continue
             text = one.values.get("policy")
             if isinstance(text, str) and text:
@@ -109,29 +102,29 @@ def _from_terraform(document: dict[str, Any], shown: dict[str, Any]) -> tuple[So
             else:
                 raise KeyPolicyError(
                     ErrorCode.POLICY_SOURCE_UNKNOWN,
-                    f"{one.address} shows no policy (none given, or only known after apply) and no {_KEY_POLICY} "
-                    "refers to it: expected one, since AWS's default delegates to the account",
+                    f"{one.address} shows no policy (none given, or only known after apply) and no "
+                    f"{KEY_POLICY} certainly belongs to it: expected one, since AWS's default delegates to the account",
                 )
-        elif one.type == _KEY_POLICY:
+        elif one.type == KEY_POLICY:
             text = one.values.get("policy")
             if not isinstance(text, str) or not text or one.address in unknown:
                 raise KeyPolicyError(
                     ErrorCode.POLICY_SOURCE_UNKNOWN, f"{one.address} is not known before it is applied"
                 )
-            owner = key_ids.get(one.values.get("key_id")) or _only(keys)
+            owner = keys[owners[one.address]] if one.address in owners else _only(keys)
             found.append(_sourced(one.address, text, owner, grants))
     if not found:
         raise KeyPolicyError(ErrorCode.POLICY_SOURCE, "the plan or state holds no KMS key with a policy")
     return tuple(found)
 
 
-def _resources(module: object) -> Iterator[_Resource]:
+def _resources(module: object) -> Iterator[PlannedResource]:
     if not isinstance(module, dict):
         return
     for raw in _dicts(module.get("resources")):
         values = raw.get("values")
         if raw.get("mode", "managed") == "managed" and isinstance(values, dict):
-            yield _Resource(address=str(raw.get("address")), type=str(raw.get("type")), values=values)
+            yield PlannedResource(address=str(raw.get("address")), type=str(raw.get("type")), values=values)
     for child in _dicts(module.get("child_modules")):
         yield from _resources(child)
 
@@ -146,38 +139,7 @@ def _unknown_after_apply(document: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(unknown)
 
 
-def _module(document: Mapping[str, Any]) -> object:
-    return _dict(document.get("configuration")).get("root_module") or _dict(document.get("values")).get("root_module")
-
-
-def _policies_by_reference(module: object, prefix: str) -> Iterator[str]:
-    """Yield the addresses, without indexes, of keys that a key policy resource refers to."""
-    if not isinstance(module, dict):
-        return
-    for raw in _dicts(module.get("resources")):
-        if raw.get("type") != _KEY_POLICY:
-            continue
-        for reference in _list(_dict(_dict(raw.get("expressions")).get("key_id")).get("references")):
-            yield prefix + ".".join(str(reference).split(".")[:2]).partition("[")[0]
-        for dependency in _list(raw.get("depends_on")):
-            yield _without_index(str(dependency))
-    for name, call in _dict(module.get("module_calls")).items():
-        yield from _policies_by_reference(_dict(call).get("module"), f"{prefix}module.{name}.")
-    for child in _dicts(module.get("child_modules")):
-        yield from _policies_by_reference(child, prefix)
-
-
-def _without_index(address: str) -> str:
-    out, depth = [], 0
-    for character in address:
-        depth += character == "["
-        if not depth:
-            out.append(character)
-        depth -= character == "]"
-    return "".join(out)
-
-
-def _only(keys: Mapping[str, _Resource]) -> _Resource | None:
+def _only(keys: Mapping[str, PlannedResource]) -> PlannedResource | None:
     """Return the key when there is one, else one that stands for the most that any of them allows."""
     owners = list(keys.values())
     if len(owners) < 2:
@@ -186,7 +148,7 @@ def _only(keys: Mapping[str, _Resource]) -> _Resource | None:
     return multi[0] if multi else owners[0]
 
 
-def _sourced(address: str, text: str, owner: _Resource | None, grants: tuple[Grant, ...]) -> SourcedPolicy:
+def _sourced(address: str, text: str, owner: PlannedResource | None, grants: tuple[Grant, ...]) -> SourcedPolicy:
     values: Mapping[str, Any] = {} if owner is None else owner.values
     external = owner is not None and "external" in owner.type
     replica = owner is not None and "replica" in owner.type
@@ -205,7 +167,7 @@ def _sourced(address: str, text: str, owner: _Resource | None, grants: tuple[Gra
     )
 
 
-def _grant(one: _Resource, unknown: frozenset[str]) -> Grant:
+def _grant(one: PlannedResource, unknown: frozenset[str]) -> Grant:
     grantee, operations = one.values.get("grantee_principal"), one.values.get("operations")
     if one.address in unknown or not isinstance(grantee, str) or not isinstance(operations, list):
         raise KeyPolicyError(

@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,12 @@ OTHER = text_of(Template.SESSION_KEY)
 
 
 def resource(address: str, values: dict[str, Any], mode: str = "managed") -> dict[str, Any]:
-    return {"address": address, "mode": mode, "type": address.partition("[")[0].split(".")[-2], "values": values}
+    return {
+        "address": address,
+        "mode": mode,
+        "type": re.sub(r'\[(".*"|\d)\]', "", address).split(".")[-2],
+        "values": values,
+    }
 
 
 def plan(*resources: dict[str, Any], references: dict[str, list[str]] | None = None, **more: Any) -> bytes:
@@ -69,6 +75,7 @@ def test_every_key_policy_of_a_plan_is_found_in_modules_too() -> None:
             "module": {
                 "resources": [
                     {
+                        "address": "aws_kms_key_policy.this",
                         "type": "aws_kms_key_policy",
                         "expressions": {"key_id": {"references": ["aws_kms_key.this[0].key_id", "aws_kms_key.this"]}},
                     }
@@ -96,6 +103,95 @@ def test_a_key_policy_in_a_module_of_a_state_belongs_to_its_key() -> None:
     root = {"child_modules": [{"address": "module.m", "resources": [key, owned]}]}
     (found,) = read_policies(json.dumps({"format_version": "1.0", "values": {"root_module": root}}).encode())
     assert found.address == "module.m.aws_kms_key_policy.one"
+
+
+def owned(policy: str, references: list[str], *keys: str, planned: list[str] | None = None) -> bytes:
+    """Return a plan of keys without a policy of their own, and of a policy resource that refers to some."""
+    instances = [resource(address, {"policy": POLICY}) for address in planned or [policy]]
+    return plan(*(resource(key, {}) for key in keys), *instances, references={policy: references})
+
+
+BARE = ["aws_kms_key.k.id", "aws_kms_key.k"]
+FIRST = ["aws_kms_key.k[0].id", "aws_kms_key.k[0]", "aws_kms_key.k"]
+SAME_KEY = ["aws_kms_key.k", "each.key"]
+
+
+@pytest.mark.parametrize(
+    ("references", "keys", "planned"),
+    [
+        (BARE, ["aws_kms_key.k"], ["aws_kms_key_policy.p"]),
+        (BARE, ["aws_kms_key.k"], ["aws_kms_key_policy.p[0]"]),
+        (FIRST, ["aws_kms_key.k[0]"], ["aws_kms_key_policy.p"]),
+        (SAME_KEY, ['aws_kms_key.k["a.]b"]'], ['aws_kms_key_policy.p["a.]b"]']),
+        (SAME_KEY, [r'aws_kms_key.k["\"]["]'], [r'aws_kms_key_policy.p["\"]["]']),
+        (
+            ["aws_kms_key.k", "count.index"],
+            ["aws_kms_key.k[0]", "aws_kms_key.k[1]"],
+            ["aws_kms_key_policy.p[0]", "aws_kms_key_policy.p[1]"],
+        ),
+    ],
+)
+def test_a_policy_resource_stands_for_the_key_that_it_can_only_mean(
+    references: list[str], keys: list[str], planned: list[str]
+) -> None:
+    found = read_policies(owned("aws_kms_key_policy.p", references, *keys, planned=planned))
+    assert [one.address for one in found] == planned
+
+
+@pytest.mark.parametrize(
+    ("references", "keys", "planned"),
+    [
+        pytest.param(BARE, ["aws_kms_key.k"], ["aws_kms_key_policy.other"], id="configured with count 0, not planned"),
+        pytest.param(FIRST, ["aws_kms_key.k[0]", "aws_kms_key.k[1]"], None, id="the second of two"),
+        pytest.param(SAME_KEY, ['aws_kms_key.k["b"]'], ['aws_kms_key_policy.p["a"]'], id="another each.key"),
+        pytest.param(SAME_KEY, ['aws_kms_key.k["b"]'], None, id="each.key without an index"),
+        pytest.param([*BARE, "var.other"], ["aws_kms_key.k"], None, id="a choice by a variable"),
+        pytest.param([*BARE, "aws_kms_key.l"], ["aws_kms_key.k", "aws_kms_key.l"], None, id="a choice of two keys"),
+        pytest.param([*FIRST, "aws_kms_key.k[1]"], ["aws_kms_key.k[0]"], None, id="a choice of two instances"),
+        pytest.param([*FIRST, "count.index"], ["aws_kms_key.k[0]"], ["aws_kms_key_policy.p[0]"], id="two indexes"),
+        pytest.param(["aws_kms_alias.k.id"], ["aws_kms_key.k"], None, id="through an alias"),
+        pytest.param([], ["aws_kms_key.k"], None, id="nothing said"),
+    ],
+)
+def test_a_policy_resource_that_may_mean_another_key_covers_none(
+    references: list[str], keys: list[str], planned: list[str] | None
+) -> None:
+    found = refusal(owned("aws_kms_key_policy.p", references, *keys, planned=planned))
+    assert found.code is ErrorCode.POLICY_SOURCE_UNKNOWN
+    assert "certainly belongs" in found.message
+
+
+def test_a_dependency_is_no_reference() -> None:
+    keys = [resource("aws_kms_key.k", {"policy": OTHER, "key_id": "k"}), resource("aws_kms_key.l", {"key_id": "l"})]
+    own = resource("aws_kms_key_policy.p", {"policy": POLICY, "key_id": "k"})
+    own["depends_on"] = ["aws_kms_key.l"]
+    state = {"format_version": "1.0", "values": {"root_module": {"resources": [*keys, own]}}}
+    assert refusal(json.dumps(state).encode()).message.startswith("aws_kms_key.l ")
+
+
+def test_each_instance_of_a_module_needs_its_own() -> None:
+    def source(*indexes: int) -> bytes:
+        found = json.loads(plan())
+        found["planned_values"]["root_module"]["child_modules"] = [
+            {
+                "resources": [
+                    resource(f"module.m[{index}].aws_kms_key.k", {}),
+                    *(
+                        [resource(f"module.m[{index}].aws_kms_key_policy.p", {"policy": POLICY})]
+                        if index in indexes
+                        else []
+                    ),
+                ]
+            }
+            for index in (0, 1)
+        ]
+        expressions = {"key_id": {"references": BARE}}
+        configured = {"address": "aws_kms_key_policy.p", "type": "aws_kms_key_policy", "expressions": expressions}
+        found["configuration"]["root_module"]["module_calls"] = {"m": {"module": {"resources": [configured]}}}
+        return json.dumps(found).encode()
+
+    assert len(read_policies(source(0, 1))) == 2
+    assert refusal(source(0)).message.startswith("module.m[1].aws_kms_key.k ")
 
 
 def test_what_the_key_showed_before_the_change_does_not_count() -> None:
