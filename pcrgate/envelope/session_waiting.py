@@ -36,20 +36,24 @@ class Nonces:
 
     def __init__(self) -> None:
         self._until_ms: dict[bytes, int] = {}
+        self._used: set[bytes] = set()
         self._lock: Final = threading.Lock()
 
     def attested(self, nonce: bytes, now_ms: int) -> None:
         """Remember that a document with this nonce was made.
 
         Raises:
-            SessionError: ``session-message`` when no hello could carry it: 16 to 64 bytes.
+            SessionError: ``session-message`` when no hello could carry it: 16 to 64 bytes; ``session-nonce`` when a
+                hello has used it in the last 300 seconds.
         """
         sized_nonce(nonce)
         with self._lock:
-            self._until_ms.pop(nonce, None)
+            if nonce in self._used and self._until_ms[nonce] > now_ms:
+                raise _stale()
+            self._forget(nonce)
             self._until_ms[nonce] = now_ms + NONCE_LIFE_MS
             if len(self._until_ms) > NONCES_MAX:
-                del self._until_ms[next(iter(self._until_ms))]
+                self._forget(next(iter(self._until_ms)))
 
     def require(self, nonce: bytes, now_ms: int) -> None:
         """Refuse a nonce for which no document was made in the last 300 seconds, or that was used.
@@ -57,10 +61,8 @@ class Nonces:
         Raises:
             SessionError: ``session-nonce``.
         """
-        if self._until_ms.get(nonce, now_ms) <= now_ms:
-            raise SessionError(
-                ErrorCode.SESSION_NONCE, "no evidence was made for the nonce lately, expected a fresh one used once"
-            )
+        if self._until_ms.get(nonce, now_ms) <= now_ms or nonce in self._used:
+            raise _stale()
 
     def use(self, nonce: bytes, now_ms: int) -> None:
         """Use the nonce up.
@@ -70,7 +72,17 @@ class Nonces:
         """
         with self._lock:
             self.require(nonce, now_ms)
-            del self._until_ms[nonce]
+            self._used.add(nonce)
+
+    def _forget(self, nonce: bytes) -> None:
+        self._until_ms.pop(nonce, None)
+        self._used.discard(nonce)
+
+
+def _stale() -> SessionError:
+    return SessionError(
+        ErrorCode.SESSION_NONCE, "no evidence was made for the nonce lately, or it was used, expected a fresh one"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -413,6 +413,7 @@ def test_a_publisher_measures_what_a_reader_expects() -> None:
         (flipped(TAIL + 7), ErrorCode.WEIGHTS_FRAME),
         (seal(b""), ErrorCode.WEIGHTS_TRUNCATED),
     ],
+    ids=["cut", "longer", "swapped", "final length", "final number", "empty"],
 )
 def test_a_publisher_does_not_measure_what_would_not_load(sealed: bytes, code: ErrorCode) -> None:
     assert refusal(lambda: measure_sealed(MemorySource(sealed))).code is code
