@@ -11,24 +11,18 @@ from typing import Final
 from pcrgate.attestation.anchors import Roots
 from pcrgate.attestation.cbor import CborValue, decode, encode
 from pcrgate.attestation.chain import ChainCache
+from pcrgate.attestation.cose import parse_sign1
+from pcrgate.attestation.document import parse_payload
 from pcrgate.attestation.evidence import VerifiedEvidence
 from pcrgate.attestation.verifier import Recorded, verify
 from pcrgate.errors import CborError, ErrorCode, EvidenceError, NsmError
 from pcrgate.kms.nsm import NSM_RESPONSE_MAX_BYTES, Nsm
-from pcrgate.units import FIELD_MAX_BYTES, SHA384_BYTES, PcrIndex, Sha384
+from pcrgate.kms.nsm_fields import byte_string, digest, malformed, text, u16
+from pcrgate.units import FIELD_MAX_BYTES, PcrIndex, Sha384
 
 DEVICE_ERRORS: Final = frozenset(
-    {
-        "Success",
-        "InvalidArgument",
-        "InvalidIndex",
-        "InvalidResponse",
-        "ReadOnlyIndex",
-        "InvalidOperation",
-        "BufferTooSmall",
-        "InputTooLarge",
-        "InternalError",
-    }
+    ("Success", "InvalidArgument", "InvalidIndex", "InvalidResponse", "ReadOnlyIndex", "InvalidOperation")
+    + ("BufferTooSmall", "InputTooLarge", "InternalError")
 )
 """Every error the device can name. Spec: nsm-api, ErrorCode."""
 
@@ -36,9 +30,9 @@ EXTEND_MAX_BYTES: Final = 2048
 """Most bytes that one extension takes here: the request must stay within 4 KiB; we extend with digests of 48."""
 
 RANDOM_MAX_BYTES: Final = 65_536
-"""Most random bytes for one call of ``get_random``: seeds and nonces need far less."""
+"""Most random bytes for one call of ``get_random``."""
 
-_U16_MAX: Final = 0xFFFF
+_PCRS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +60,17 @@ class PcrState:
 
     value: Sha384
     locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedDocument:
+    """Hold a document that says what was asked, and whose signature nobody has checked.
+
+    Attributes:
+        document: the bytes.
+    """
+
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +116,13 @@ class NsmClient:
         )
         locked = fields["locked_pcrs"]
         if type(locked) is not list:
-            raise _malformed("locked_pcrs is not an array")
+            raise malformed("locked_pcrs is not an array")
         return NsmDescription(
-            version=(_u16(fields["version_major"]), _u16(fields["version_minor"]), _u16(fields["version_patch"])),
-            module_id=_text(fields["module_id"]),
-            max_pcrs=_u16(fields["max_pcrs"]),
-            locked_pcrs=frozenset(_u16(index) for index in locked),
-            digest=_text(fields["digest"]),
+            version=(u16(fields["version_major"]), u16(fields["version_minor"]), u16(fields["version_patch"])),
+            module_id=text(fields["module_id"]),
+            max_pcrs=u16(fields["max_pcrs"]),
+            locked_pcrs=frozenset(u16(index) for index in locked),
+            digest=text(fields["digest"]),
         )
 
     def attestation(
@@ -137,6 +142,15 @@ class NsmClient:
             NsmError: ``nsm-request`` for a field too long, ``nsm-document`` when the document is another than asked
                 for or does not verify, ``nsm-refused``, ``nsm-response``.
         """
+        return self.verify_document(self.request_document(public_key=public_key, user_data=user_data, nonce=nonce))
+
+    def request_document(
+        self, *, public_key: bytes | None = None, user_data: bytes | None = None, nonce: bytes | None = None
+    ) -> RequestedDocument:
+        """Return a fresh document that says what was asked; its signature waits for ``verify_document``.
+
+        For callers who have something to wait for meanwhile. Arguments and errors as for ``attestation``.
+        """
         asked: dict[str, bytes | None] = {"public_key": public_key, "user_data": user_data, "nonce": nonce}
         for name, value in asked.items():
             if value is not None and len(value) > FIELD_MAX_BYTES:
@@ -145,18 +159,28 @@ class NsmClient:
                 )
         request: dict[int | str, CborValue] = dict(asked.items())
         fields = self._fields({"Attestation": request}, "Attestation", {"document"})
-        document = _bytes(fields["document"])
+        document = byte_string(fields["document"])
         try:
-            evidence = verify(document, self._roots, Recorded(), cache=self._cache)
+            payload = parse_payload(parse_sign1(document).payload)
         except EvidenceError as error:
-            raise NsmError(
-                ErrorCode.NSM_DOCUMENT, f"the module's own document does not verify ({error.code.code})"
-            ) from error
-        said = {"public_key": evidence.public_key, "user_data": evidence.user_data, "nonce": evidence.nonce}
+            raise _unverified(error) from error
+        said = {"public_key": payload.public_key, "user_data": payload.user_data, "nonce": payload.nonce}
         for name, value in asked.items():
             if said[name] != value:
                 raise NsmError(ErrorCode.NSM_DOCUMENT, f"{name} of the module's document is not the one asked for")
-        return OwnDocument(document=document, evidence=evidence)
+        return RequestedDocument(document=document)
+
+    def verify_document(self, requested: RequestedDocument) -> OwnDocument:
+        """Return a requested document after verifying chain and signature.
+
+        Raises:
+            NsmError: ``nsm-document``.
+        """
+        try:
+            evidence = verify(requested.document, self._roots, Recorded(), cache=self._cache)
+        except EvidenceError as error:
+            raise _unverified(error) from error
+        return OwnDocument(document=requested.document, evidence=evidence)
 
     def describe_pcr(self, index: PcrIndex) -> PcrState:
         """Return one PCR.
@@ -167,8 +191,8 @@ class NsmClient:
         fields = self._fields({"DescribePCR": {"index": index.index}}, "DescribePCR", {"lock", "data"})
         locked = fields["lock"]
         if type(locked) is not bool:
-            raise _malformed("lock is not a boolean")
-        return PcrState(value=_digest(fields["data"]), locked=locked)
+            raise malformed("lock is not a boolean")
+        return PcrState(value=digest(fields["data"]), locked=locked)
 
     def extend_pcr(self, index: PcrIndex, data: bytes) -> Sha384:
         """Extend one PCR by ``data`` exactly once and return its new value, SHA-384 over the old value and ``data``.
@@ -187,9 +211,9 @@ class NsmClient:
             )
         before = self.describe_pcr(index).value
         fields = self._fields({"ExtendPCR": {"index": index.index, "data": data}}, "ExtendPCR", {"data"})
-        after = _digest(fields["data"])
+        after = digest(fields["data"])
         if not hmac.compare_digest(after.digest, hashlib.sha384(before.digest + data).digest()):
-            raise _malformed(f"{index} is not the extension of its value before")
+            raise malformed(f"{index} is not the extension of its value before")
         return after
 
     def lock_pcr(self, index: PcrIndex) -> None:
@@ -200,7 +224,7 @@ class NsmClient:
         """
         self._unit({"LockPCR": {"index": index.index}}, "LockPCR")
         if not self.describe_pcr(index).locked:
-            raise _malformed(f"{index} is not locked after locking it")
+            raise malformed(f"{index} is not locked after locking it")
 
     def lock_pcrs(self, count: int) -> None:
         """Make PCR0 to PCR(count - 1) read-only.
@@ -230,69 +254,41 @@ class NsmClient:
             )
         gathered = bytearray()
         while len(gathered) < length_bytes:
-            piece = _bytes(self._fields("GetRandom", "GetRandom", {"random"})["random"])
+            piece = byte_string(self._fields("GetRandom", "GetRandom", {"random"})["random"])
             if not piece:
-                raise _malformed("random is empty")
+                raise malformed("random is empty")
             gathered += piece
         return bytes(gathered[:length_bytes])
 
     def _unit(self, request: CborValue, name: str) -> None:
         if self._answer(request) != name:
-            raise _malformed(f"it does not answer {name}")
+            raise malformed(f"it does not answer {name}")
 
     def _fields(self, request: CborValue, name: str, keys: set[str]) -> dict[int | str, CborValue]:
         """Return the fields of the one expected variant: exactly ``keys``, no more."""
         answer = self._answer(request)
         if type(answer) is not dict or answer.keys() != {name}:
-            raise _malformed(f"it does not answer {name}")
+            raise malformed(f"it does not answer {name}")
         fields = answer[name]
         if type(fields) is not dict or fields.keys() != keys:
-            raise _malformed(f"{name} does not have its fields")
+            raise malformed(f"{name} does not have its fields")
         return fields
 
     def _answer(self, request: CborValue) -> CborValue:
         raw = self._nsm.request(encode(request))
         if len(raw) > NSM_RESPONSE_MAX_BYTES:
-            raise _malformed(f"it has {len(raw)} bytes, limit {NSM_RESPONSE_MAX_BYTES}")
+            raise malformed(f"it has {len(raw)} bytes, limit {NSM_RESPONSE_MAX_BYTES}")
         try:
             answer = decode(raw)
         except CborError as error:
-            raise _malformed(f"it is not CBOR ({error.code.code})") from error
+            raise malformed(f"it is not CBOR ({error.code.code})") from error
         if type(answer) is dict and answer.keys() == {"Error"}:
             name = answer["Error"]
             if type(name) is not str or name not in DEVICE_ERRORS:
-                raise _malformed("its error has no known name")
+                raise malformed("its error has no known name")
             raise NsmError(ErrorCode.NSM_REFUSED, f"the module refused with {name}")
         return answer
 
 
-_PCRS: Final = 32
-
-
-def _malformed(fact: str) -> NsmError:
-    return NsmError(ErrorCode.NSM_RESPONSE, f"the module's answer is not as specified: {fact}")
-
-
-def _u16(value: CborValue) -> int:
-    if type(value) is not int or not 0 <= value <= _U16_MAX:
-        raise _malformed("a number is not of 16 bits")
-    return value
-
-
-def _text(value: CborValue) -> str:
-    if type(value) is not str:
-        raise _malformed("a text is not text")
-    return value
-
-
-def _bytes(value: CborValue) -> bytes:
-    if type(value) is not bytes:
-        raise _malformed("a byte string is not one")
-    return value
-
-
-def _digest(value: CborValue) -> Sha384:
-    raw = _bytes(value)
-    if len(raw) != SHA384_BYTES:
-        raise _malformed(f"a PCR has {len(raw)} bytes")
-    return Sha384(raw)
+def _unverified(error: EvidenceError) -> NsmError:
+    return NsmError(ErrorCode.NSM_DOCUMENT, f"the module's own document does not verify ({error.code.code})")

@@ -1,7 +1,9 @@
 """What attesting costs beside KMS and the NSM: the enclave's own work for each call, in units of its own primitives.
 
-KMS and the NSM answer in this process and are timed; their time is taken off each call. What remains is the key, the
-commitment, checking the own document, the gate, the envelope, and what botocore does for any call.
+KMS and the NSM answer in this process and are timed; their time is taken off each call. What remains is what a caller
+waits for: the key, the commitment, the gate, the envelope, and what botocore does for any call. The signature of the own
+document is verified while KMS is waited for, so it shows in the processor's time and not in the caller's; both are
+reported.
 """
 
 import base64
@@ -36,6 +38,9 @@ from pcrgate.units import KeyArn, Sha384
 from tests.bench.figure import Figure, interleaved
 from tests.unit.envelope.envelope_writer import Parts, definite
 
+KMS_S = 0.005
+"""How long KMS is waited for, as over a network; a twin on loopback takes longer."""
+
 FRESH_CALLS = 60
 POOL_CALLS = 300
 KEY_ARN = KeyArn.parse("arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-4333-8444-555555555555")
@@ -63,6 +68,7 @@ class Outside:
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Answer as KMS."""
         start = time.perf_counter()
+        time.sleep(KMS_S)
         body = request.body
         fields = json.loads(body if isinstance(body, bytes) else b"")
         document = base64.b64decode(fields["Recipient"]["AttestationDocument"])
@@ -200,6 +206,7 @@ def figures() -> list[Figure]:
         decryption.append(_seconds(decrypt_once))
     unit, call, base = (statistics.median(values) for values in (decryption, pooled, ordinary))
 
+    hidden = _own_document_s()
     # The time to find primes varies tenfold from key to key: both sides of the ratio are about the same keys.
     fresh_outside.seconds = fresh.seconds = 0.0
     total = sum(_seconds(lambda: fresh_client.decrypt(**REQUEST)) for _ in range(FRESH_CALLS)) - fresh_outside.seconds
@@ -209,10 +216,15 @@ def figures() -> list[Figure]:
         Figure.at_most("overhead with a key made before / RSA-2048 OAEP decryption", (call - base) / unit, "x", 4),
         Figure.plain("the same, with botocore's own work for any call", call / unit, "x"),
         Figure.plain("attesting, with a key made before", (call - base) * 1e3, "ms"),
+        Figure.plain(
+            "attesting, with the verification that KMS's time hides / RSA-2048 OAEP decryption",
+            (call - base + hidden) / unit,
+            "x",
+        ),
         Figure.plain("botocore's own work", base * 1e3, "ms"),
         Figure.plain("RSA-2048 generation, mean", fresh.seconds / FRESH_CALLS * 1e3, "ms"),
         Figure.plain("RSA-2048 OAEP decryption", unit * 1e3, "ms"),
-        Figure.plain("verifying the own document, which is part of attesting", _own_document_s() * 1e3, "ms"),
+        Figure.plain("verifying the own document", hidden * 1e3, "ms"),
         *_timing(ready[0]),
     ]
 

@@ -58,6 +58,7 @@ def test_a_pair_that_belongs_together_is_taken() -> None:
         (b"", EC_PUBLIC),
         (EC_PUBLIC, EC_PUBLIC),
     ],
+    ids=["another", "missing", "trailing byte", "no key", "empty", "public"],
 )
 def test_a_pair_that_does_not_is_refused(private_key: bytes, public_key: bytes | None) -> None:
     with pytest.raises(ReleaseError) as caught:
@@ -80,7 +81,7 @@ def test_a_shared_secret_has_the_length_of_the_field(curve: ec.EllipticCurve, le
     assert requested_length(RECIPIENT_OPERATIONS["DeriveSharedSecret"], {"PublicKey": encoded}, None) == length
 
 
-@pytest.mark.parametrize("public_key", [RSA_PUBLIC, "text", None])
+@pytest.mark.parametrize("public_key", [RSA_PUBLIC, "text", None], ids=["rsa", "text", "none"])
 def test_another_public_key_yields_no_shared_secret(public_key: object) -> None:
     with pytest.raises(ReleaseError) as caught:
         requested_length(RECIPIENT_OPERATIONS["DeriveSharedSecret"], {"PublicKey": public_key}, None)

@@ -14,14 +14,19 @@ from aws_encryption_sdk.identifiers import Algorithm
 from aws_encryption_sdk.key_providers.kms import KMSMasterKey, KMSMasterKeyConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from pcrgate.attestation.cose import parse_sign1
+from pcrgate.attestation.document import parse_payload
 from pcrgate.errors import ErrorCode, NsmError, PcrgateError, ReleaseError
+from pcrgate.kms import hooks
 from pcrgate.kms.client import attested_kms_client
 from pcrgate.kms.commitment import request_commitment
 from pcrgate.kms.expectation import ReleaseExpectation, expecting
 from pcrgate.kms.key_pool import RecipientKeyPool
 from pcrgate.kms.nsm_messages import NsmClient
+from tests.attacks.mutants import mutant
+from tests.unit.envelope.envelope_writer import Parts
 from tests.unit.kms.scripted_kms import (
     BLOB,
     CONTEXT,
@@ -35,6 +40,7 @@ from tests.unit.kms.scripted_kms import (
     StaticCredentials,
     honest,
     nsm_client,
+    software_nsm,
 )
 
 if TYPE_CHECKING:
@@ -323,6 +329,39 @@ def test_no_document_no_request(kms: ScriptedKms) -> None:
             client.decrypt(**DECRYPT)
         client.close()
     assert kms.requests == []
+
+
+def test_an_own_document_that_does_not_verify_releases_nothing(kms: ScriptedKms) -> None:
+    # The scripted KMS is one that does not verify: what stops the release is our own look at our own document.
+    class BadSignature:
+        honest = software_nsm()
+
+        def request(self, data: bytes) -> bytes:
+            answer = bytearray(self.honest.request(data))
+            answer[-1] ^= 1
+            return bytes(answer)
+
+    client = attested_kms_client(
+        kms.configuration(),
+        nsm=NsmClient(BadSignature(), roots=ROOTS),
+        dialer=kms.dialer,
+        credentials=StaticCredentials(),
+    )
+
+    def sealed_for(request: KmsRequest) -> Answer:
+        import base64
+
+        payload = parse_payload(parse_sign1(request.document or b"").payload)
+        public_key = serialization.load_der_public_key(payload.public_key or b"")
+        assert isinstance(public_key, rsa.RSAPublicKey)
+        envelope = base64.b64encode(Parts(public_key=public_key, plaintext=DATA_KEY).write()).decode()
+        return 200, {"KeyId": str(KEY_ARN), "CiphertextForRecipient": envelope}
+
+    kms.answer = sealed_for
+    assert refusal(lambda: client.decrypt(**DECRYPT)).code is ErrorCode.NSM_DOCUMENT
+    with mutant(hooks, "            pending.verification.result()\n", "\n"):
+        assert client.decrypt(**DECRYPT)["Plaintext"] == DATA_KEY
+    client.close()
 
 
 def test_the_stock_encryption_sdk_works_on_top(kms: ScriptedKms, client: "KMSClient") -> None:
