@@ -6,6 +6,21 @@ from pcrgate.attestation.cbor import CborValue
 from pcrgate.errors import ErrorCode, NsmError
 from pcrgate.units import SHA384_BYTES, Sha384
 
+DEVICE_ERRORS: Final = frozenset(
+    {
+        "Success",
+        "InvalidArgument",
+        "InvalidIndex",
+        "InvalidResponse",
+        "ReadOnlyIndex",
+        "InvalidOperation",
+        "BufferTooSmall",
+        "InputTooLarge",
+        "InternalError",
+    }
+)
+"""Every error the device can name. Spec: nsm-api, ErrorCode."""
+
 U16_MAX: Final = 0xFFFF
 """Highest number in an answer. Spec: nsm-api, Response, u16."""
 

@@ -17,14 +17,8 @@ from pcrgate.attestation.evidence import VerifiedEvidence
 from pcrgate.attestation.verifier import Recorded, verify
 from pcrgate.errors import CborError, ErrorCode, EvidenceError, NsmError
 from pcrgate.kms.nsm import NSM_RESPONSE_MAX_BYTES, Nsm
-from pcrgate.kms.nsm_fields import byte_string, digest, malformed, text, u16
+from pcrgate.kms.nsm_fields import DEVICE_ERRORS, byte_string, digest, malformed, text, u16
 from pcrgate.units import FIELD_MAX_BYTES, PcrIndex, Sha384
-
-DEVICE_ERRORS: Final = frozenset(
-    ("Success", "InvalidArgument", "InvalidIndex", "InvalidResponse", "ReadOnlyIndex", "InvalidOperation")
-    + ("BufferTooSmall", "InputTooLarge", "InternalError")
-)
-"""Every error the device can name. Spec: nsm-api, ErrorCode."""
 
 EXTEND_MAX_BYTES: Final = 2048
 """Most bytes that one extension takes here: the request must stay within 4 KiB; we extend with digests of 48."""

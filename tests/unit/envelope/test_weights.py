@@ -387,7 +387,7 @@ def test_a_failure_elsewhere_wipes_too_and_leaves_no_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         opened(progress=stop, buffer=buffer)
     assert buffer.wiped
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # another test's threads may end meanwhile
 
 
 def test_a_publisher_measures_what_a_reader_expects() -> None:

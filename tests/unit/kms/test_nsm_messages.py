@@ -9,7 +9,8 @@ import pytest
 
 from pcrgate.attestation.anchors import Roots
 from pcrgate.errors import ErrorCode, NsmError
-from pcrgate.kms.nsm_messages import DEVICE_ERRORS, NsmClient
+from pcrgate.kms.nsm_fields import DEVICE_ERRORS
+from pcrgate.kms.nsm_messages import NsmClient
 from pcrgate.twin.nsm import SoftwareNsm
 from pcrgate.twin.pki import DevPki
 from pcrgate.units import PcrIndex, Sha384
