@@ -16,7 +16,7 @@ from enclave.handshakes import Handshakes
 from enclave.hardening import mix_randomness
 from enclave.identity import Identity
 from enclave.invocations import Invocations
-from enclave.kms_release import KmsDataKeys, release_weights, secrets_of
+from enclave.kms_release import KmsDataKeys, policy_hash, release_weights, secrets_of
 from enclave.parent_link import ParentLink
 from enclave.phases import Phase, PhaseMachine
 from enclave.receipt_book import ReceiptBook
@@ -131,10 +131,12 @@ class Boot:
         # 4. Door 1: what the manifest lists, each workload its own class.
         self._phases.advance(Phase.RELEASING)
         client = self._kms()
+        session_key = manifest.manifest.session_key_arn
+        observed_key = session_key or next((key_arn for key_arn, _ in manifest.manifest.kms_keys()), None)
+        receipts.policy_hash = None if observed_key is None else policy_hash(client, observed_key)
         started = self._start(workloads, manifest, client, clock, receipts)
         # 5. Live.
         sessions = SessionTable()
-        session_key = manifest.manifest.session_key_arn
         desk.live(
             Handshakes(
                 handshake=handshake,

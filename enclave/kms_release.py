@@ -128,6 +128,19 @@ def release_weights(
     return ReleasedSecret(epoch=secret.epoch, format=secret.format, content=content)
 
 
+def policy_hash(client: "KMSClient", key_arn: KeyArn) -> Sha384 | None:
+    """Return the SHA-384 of a key's live policy as KMS tells it, or None where it may not be read.
+
+    It is observed, not enforced: whoever administers the account can change the policy a moment later.
+    """
+    try:
+        with kms_errors():
+            policy = client.get_key_policy(KeyId=str(key_arn), PolicyName="default")["Policy"]
+    except ReleaseError:
+        return None
+    return Sha384(hashlib.sha384(policy.encode()).digest())
+
+
 @contextmanager
 def kms_errors() -> Iterator[None]:
     """Turn what botocore raises into our own error; of KMS's answer only the error's name is told."""

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from pcrgate.receipts.claims import Decision
@@ -17,18 +18,24 @@ CODE_UNFORESEEN: Final = "internal"
 
 
 class ReceiptBook:
-    """Issue and keep receipts. Safe to share between threads."""
+    """Issue and keep receipts. Safe to share between threads.
+
+    Attributes:
+        policy_hash: SHA-384 of the key policy as KMS told it at boot, written into every receipt; None where it may not
+            be read.
+    """
 
     def __init__(self, signer: ReceiptSigner) -> None:
         """Take the signer of this boot."""
         self._signer: Final = signer
         self._lock: Final = threading.Lock()
         self._kept: Final[deque[IssuedReceipt]] = deque(maxlen=KEPT_MAX)
+        self.policy_hash: Sha384 | None = None
 
     def write(self, event: Event, now_ms: int) -> bytes:
         """Return the receipt of an event, after it was appended."""
         with self._lock:
-            issued = self._signer.issue(event, now_ms=now_ms)
+            issued = self._signer.issue(replace(event, policy_hash=self.policy_hash), now_ms=now_ms)
             self._kept.append(issued)
             return issued.receipt
 
