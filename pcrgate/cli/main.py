@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,10 @@ EXIT_PIPE_CLOSED: Final = 141
 
 TRACEBACK_VARIABLE: Final = "PCRGATE_TRACEBACK"
 """Environment variable: when set to ``1``, an unexpected error keeps its traceback, for a bug report."""
+
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a full disk answers; not our failure either, but nothing was told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class Group:
 GROUPS: Final = (
     Group(name="evidence", extra="cli", summary="Inspect, verify and record attestation documents."),
     Group(name="policy", extra="policies", summary="Render, check and prove KMS key policies."),
+    Group(name="measurements", extra="policies", summary="Sign and verify the measurements that Terraform reads."),
     Group(name="twin", extra="twin", summary="Run the AWS of a laptop: KMS with Recipient, and a software NSM."),
     Group(name="manifest", extra="cli", summary="Make, sign and check release manifests."),
     Group(name="seal", extra="enclave", summary="Encrypt secrets for release."),
@@ -76,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except OSError as error:
-        code = _pipe_closed() if error.errno == errno.EPIPE else _unexpected(error, words)
+        code = _cannot_write(error, words)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a refusal, not a traceback
         code = _unexpected(error, words)
     sys.exit(code)
@@ -121,10 +127,11 @@ def _refuse(error: PcrgateError, *, as_json: bool) -> int:
         if as_json:
             verdict = {"verdict": "rejected", "code": code.code, "message": error.message, "advice": code.advice}
             sys.stdout.write(json.dumps(verdict, indent=2) + "\n")
-            sys.stdout.flush()
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()  # nobody reads it, or there is no room: stderr and the exit code still tell
+    with suppress(OSError):
         tell_refusal(error)
-    except BrokenPipeError:
-        _pipe_closed()
     return EXIT_USAGE if code.category is Category.USAGE else EXIT_REFUSED
 
 
@@ -136,10 +143,21 @@ def _unexpected(error: Exception, words: Sequence[str]) -> int:
     return _refuse(refusal, as_json=_wants_json(words))
 
 
-def _pipe_closed() -> int:
+def _cannot_write(error: OSError, words: Sequence[str]) -> int:
+    if error.errno == errno.EPIPE:
+        _discard_output()
+        return EXIT_PIPE_CLOSED
+    if error.errno in _NO_ROOM:
+        reason = os.strerror(error.errno).lower()
+        return _refuse(
+            UsageError(ErrorCode.USAGE_FILE, f"the output cannot be written: {reason}"), as_json=_wants_json(words)
+        )
+    return _unexpected(error, words)
+
+
+def _discard_output() -> None:
     # Python flushes stdout once more on the way out; give it somewhere to write to.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_PIPE_CLOSED
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def read_input(path: str, limit_bytes: int) -> bytes:
         UsageError: ``usage-file`` when the file cannot be read.
         PcrgateError: ``input-too-large`` when there is more than the limit.
     """
+    name = "standard input" if path == STANDARD_INPUT else printable(path)
     try:
         if path == STANDARD_INPUT:
             data = sys.stdin.buffer.read(limit_bytes + 1)
@@ -88,9 +89,7 @@ def read_input(path: str, limit_bytes: int) -> bytes:
                 data = stream.read(limit_bytes + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a file name"
-        raise UsageError(ErrorCode.USAGE_FILE, f"cannot read {printable(path)}: {reason.lower()}") from error
+        raise UsageError(ErrorCode.USAGE_FILE, f"cannot read {name}: {reason.lower()}") from error
     if len(data) > limit_bytes:
-        raise PcrgateError(
-            ErrorCode.INPUT_TOO_LARGE, f"{printable(path)} is longer than expected, at most {limit_bytes} bytes"
-        )
+        raise PcrgateError(ErrorCode.INPUT_TOO_LARGE, f"{name} is longer than expected, at most {limit_bytes} bytes")
     return data

@@ -22,7 +22,7 @@ from kms_policies.prover_question import ANY_PRINCIPAL, ApprovedMeasurements
 from kms_policies.request import Grant, KeyMetadata
 from pcrgate.cli.main import EXIT_USAGE, tell_refusal
 from pcrgate.cli.output import STANDARD_INPUT, print_json, read_input
-from pcrgate.errors import ErrorCode, KeyPolicyError, UsageError
+from pcrgate.errors import ErrorCode, KeyPolicyError, PcrgateError, UsageError
 from pcrgate.units import PCR_MAX_INDEX, Sha384
 
 NITROTPM_SET: Final = (4, 7, 12)
@@ -31,10 +31,12 @@ NITROTPM_SET: Final = (4, 7, 12)
 
 @contextmanager
 def invalid_is_usage(*, as_json: bool) -> Iterator[None]:
-    """End with exit code 2 when a policy, or what goes with it, is refused: 1 is kept for verdicts."""
+    """End with exit code 2 when a policy, or what goes with it, is refused or too large: 1 is kept for verdicts."""
     try:
         yield
-    except KeyPolicyError as refusal:
+    except PcrgateError as refusal:
+        if not isinstance(refusal, KeyPolicyError) and refusal.code is not ErrorCode.INPUT_TOO_LARGE:
+            raise
         if as_json:
             code = refusal.code
             print_json({"verdict": "invalid", "code": code.code, "message": refusal.message, "advice": code.advice})

@@ -1,6 +1,8 @@
 """The request that ``evaluate`` and ``explain`` judge: from a file, or from options and an attestation document."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 from kms_policies.request import (
     Principal,
@@ -18,6 +20,9 @@ from pcrgate.cli.output import read_input
 from pcrgate.cli.policy_files import parse_pairs
 from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.units import PcrIndex, Sha384, parse_hex
+
+_SERVICE: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?", re.ASCII)
+"""The name of an AWS service; anything else is an ARN, or a slip of the keyboard that would be denied for that."""
 
 
 def request_from_options(
@@ -73,7 +78,9 @@ def request_from_options(
 
 
 def _principal(text: str) -> Principal:
-    return Principal.from_arn(text) if text.startswith("arn:") else Principal.of_service(text)
+    if _SERVICE.fullmatch(text):
+        return Principal.of_service(text)
+    return Principal.from_arn(text)
 
 
 def _registers(options: list[str] | None) -> dict[int, Sha384]:

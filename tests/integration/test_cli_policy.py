@@ -312,6 +312,10 @@ def test_prove_every_policy_of_a_plan_and_several_files(run: Run, policy: str, l
         (["evaluate", "weights.json", *DECRYPT, "--context", "novalue"], "usage-arguments"),
         (["evaluate", "weights.json", *DECRYPT, "--context", "a=b", "--context", "a=c"], "usage-arguments"),
         (["evaluate", "weights.json", *DECRYPT, "--pcr", "x=" + PCR0], "usage-pcr-index"),
+        (["evaluate", "weights.json", "--principal", "nobody", *DECRYPT[2:]], "policy-request"),
+        (["prove", "weights.json", "--pcr0", PCR0, "--grants", "huge.json"], "input-too-large"),
+        (["prove", "weights.json", "--pcr0", PCR0, "--key-metadata", "huge.json"], "input-too-large"),
+        (["evaluate", "weights.json", "--request", "huge.json"], "input-too-large"),
         (["rollover", "plan", "empty.json"], "rollover-document"),
         (["rollover", "status", "r.json", "--at", "noon"], "usage-time"),
         (["rollover", "status", "r.json", "--at", "2026-11-23T12:00:00"], "usage-time"),
@@ -325,6 +329,7 @@ def test_usage_and_invalid_files_leave_with_2(
 ) -> None:
     (tmp_path / "broken.json").write_text('{"Statement": ')
     (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "huge.json").write_bytes(b" " * 17_000_000)
     (tmp_path / "r.json").write_text(text_document())
     resources = [
         {"address": f"aws_kms_key.{name}", "type": "aws_kms_key", "values": {"policy": Path(policy).read_text()}}

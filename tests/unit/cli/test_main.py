@@ -56,8 +56,8 @@ def abort() -> None:
     raise typer.Abort
 
 @app.command()
-def disk() -> None:
-    raise OSError(28, "no space left")
+def device() -> None:
+    raise OSError(19, "no such device")
 
 @app.command()
 def interrupt() -> None:
@@ -239,7 +239,7 @@ def test_a_module_that_is_no_group(make_group: GroupMaker) -> None:
         mount.load(group)
 
 
-@pytest.mark.parametrize(("command", "kind"), [("crash", "ValueError"), ("disk", "OSError")])
+@pytest.mark.parametrize(("command", "kind"), [("crash", "ValueError"), ("device", "OSError")])
 def test_unexpected_error_tells_its_type_only(
     command: str, kind: str, make_group: GroupMaker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,6 +312,34 @@ def test_refusal_into_a_closed_pipe_keeps_the_verdict(make_group: GroupMaker, tm
     finally:
         os.close(writer)
     assert done.returncode == cli.EXIT_REFUSED
+    assert done.stderr.startswith(b"refused: pcr-mismatch: ")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("words", "status", "first"),
+    [
+        (["fine", "x"], cli.EXIT_USAGE, b"refused: usage-file: the output cannot be written: no space left on device"),
+        (["lines"], cli.EXIT_USAGE, b"refused: usage-file: the output cannot be written: no space left on device"),
+        (["fine", "x", "--json"], cli.EXIT_USAGE, b"refused: usage-file: "),
+        (["refuse", "--json"], cli.EXIT_REFUSED, b"refused: pcr-mismatch: "),
+    ],
+)
+def test_a_full_disk_is_never_taken_for_success(
+    words: list[str], status: int, first: bytes, make_group: GroupMaker, tmp_path: Path
+) -> None:
+    make_group()
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", spawn_code(tmp_path), "trial", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == status
+    assert done.stderr.startswith(first)
     assert b"Traceback" not in done.stderr
 
 

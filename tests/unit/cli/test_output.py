@@ -102,3 +102,17 @@ def test_dash_is_standard_input() -> None:
     code = "from pcrgate.cli.output import read_input; import sys; sys.stdout.buffer.write(read_input('-', 4))"
     done = subprocess.run([sys.executable, "-c", code], input=b"\x00\xff\n1", capture_output=True, check=True)
     assert done.stdout == b"\x00\xff\n1"
+
+
+def test_too_much_standard_input_is_called_by_its_name() -> None:
+    code = """
+import sys
+from pcrgate.cli.output import read_input
+from pcrgate.errors import PcrgateError
+try:
+    read_input('-', 3)
+except PcrgateError as refused:
+    sys.stdout.write(refused.message)
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=b"1234", capture_output=True, check=True)
+    assert done.stdout == b"standard input is longer than expected, at most 3 bytes"
