@@ -125,6 +125,20 @@ def _raw(sealed: bytes, size: int, buffer: WeightsBuffer, threads: int) -> Calla
         body = stored[at + 16 : at + FRAME_BYTES + REGULAR_OVERHEAD_BYTES]
         work.append((number.to_bytes(12, "big"), body, aad, plaintext[index * FRAME_BYTES : number * FRAME_BYTES]))
 
+    done = len(work)
+    number, at, length = (
+        done + 1,
+        len(header.raw) + done * (FRAME_BYTES + REGULAR_OVERHEAD_BYTES),
+        size - done * FRAME_BYTES,
+    )
+    aad = (
+        header.message_id
+        + b"AWSKMSEncryptionClient Final Frame"
+        + number.to_bytes(4, "big")
+        + length.to_bytes(8, "big")
+    )
+    work.append((number.to_bytes(12, "big"), stored[at + 24 :], aad, plaintext[done * FRAME_BYTES :]))
+
     def one(part: list[Any]) -> None:
         for iv, body, aad, out in part:
             cipher.decrypt_into(iv, body, aad, out)
