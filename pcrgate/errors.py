@@ -186,6 +186,11 @@ class ErrorCode(Enum):
     ROLLOVER_TRANSITION = ("rollover-transition", Category.KEY_POLICY, "A measurement cannot go from its state to the one asked for.", "The message names the states that may follow.")
     ROLLOVER_NOT_READY = ("rollover-not-ready", Category.KEY_POLICY, "A step of a roll-over may not be taken yet.", "Wait or probe as the message says, then try again.")
     ROLLOVER_EXPIRED = ("rollover-expired", Category.KEY_POLICY, "A measurement has expired and can only be removed.", "Remove it; announce it again if it is still meant.")
+    # --- measurements files --------------------------------------------------------------------------------------------
+    MEASUREMENTS_FILE = ("measurements-file", Category.KEY_POLICY, "A measurements file is not of its form, or its measurements do not go together.", "The message names the measurement and what is expected.")
+    MEASUREMENTS_SIGNATURE = ("measurements-signature", Category.KEY_POLICY, "The signature of a measurements file is not the expected publisher's over these bytes.", "Do not plan with the file: find out who changed it, or sign it again.")
+    MEASUREMENTS_EXPIRED = ("measurements-expired", Category.KEY_POLICY, "A measurements file lists a measurement past its end.", "Remove the measurement, or give it a later end, and sign the file again.")
+    MEASUREMENTS_KEY = ("measurements-key", Category.USAGE, "A file does not hold the Ed25519 key that is asked for.", "Give a PEM file: openssl genpkey -algorithm ed25519 makes the private key, openssl pkey -pubout the public one.")
     # --- manifest ---------------------------------------------------------------------------------------------------
     MANIFEST_SIZE = ("manifest-size", Category.MANIFEST, "A signed manifest is empty or longer than the limit.", "Check that the file is a signed manifest.")
     MANIFEST_ENVELOPE = ("manifest-envelope", Category.MANIFEST, "The bytes are not the COSE_Sign1 envelope of a release manifest.", "Check that the file is a signed manifest and not, say, its draft.")
@@ -280,6 +285,7 @@ class ErrorCode(Enum):
     SERVICE_ROLE = ("service-role", Category.SERVICE, "The token is good, and its role does not do this.", "Use a token of the role that the message names.")
     SERVICE_SETTINGS = ("service-settings", Category.USAGE, "The service's settings cannot be meant.", "The message names the setting and what is expected.")
     SERVICE_STORE = ("service-store", Category.SERVICE, "The disk, bucket or database of the service failed.", "Try again; if it stays, its operator must look.")
+    SERVICE_TIMEOUT = ("service-timeout", Category.SERVICE, "The body of a request stopped coming.", "Send it again over a better connection; an upload goes on where it stood.")
     SERVICE_TOO_LARGE = ("service-too-large", Category.SERVICE, "The body is longer than the service takes here.", "The limit is in the message.")
     SERVICE_UPLOAD_OFFSET = ("service-upload-offset", Category.SERVICE, "A part of an upload does not begin where the last one ended.", "Go on at the Upload-Offset of the answer.")
     # fmt: on

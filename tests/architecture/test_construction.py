@@ -14,8 +14,12 @@ MADE_IN = {
     "NitroTpmEvidence": "pcrgate.attestation.verifier",
     "AttestationResult": "pcrgate.attestation.appraisal",
     "LinkedChain": "pcrgate.attestation.chain",
+    "VerifiedIdentity": "pcrgate.envelope.session_identity",
+    "VerifiedTicket": "pcrgate.envelope.session_ticket",
+    "VerifiedReceipt": "pcrgate.receipts.verification",
     "VerifiedManifest": "pcrgate.manifest.verification",
     "OwnDocument": "pcrgate.kms.nsm_messages",
+    "VerifiedMeasurements": "kms_policies.measurements_signature",
 }
 """Verified type, and the only module that may construct it. A new verified type is one line here."""
 
