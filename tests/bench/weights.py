@@ -114,7 +114,7 @@ def _raw(sealed: bytes, size: int, buffer: WeightsBuffer, threads: int) -> Calla
     cipher = AESGCM(opener().open_header(header.raw).derived_key)
     stored, plaintext = memoryview(sealed), buffer.writable()
     work = []
-    for index in range((size - 1) // FRAME_BYTES):
+    for index in range(size // FRAME_BYTES):  # the SDK closes whole frames with an empty final one
         number, at = index + 1, len(header.raw) + index * (FRAME_BYTES + REGULAR_OVERHEAD_BYTES)
         aad = (
             header.message_id
@@ -123,21 +123,8 @@ def _raw(sealed: bytes, size: int, buffer: WeightsBuffer, threads: int) -> Calla
             + FRAME_BYTES.to_bytes(8, "big")
         )
         body = stored[at + 16 : at + FRAME_BYTES + REGULAR_OVERHEAD_BYTES]
-        work.append((number.to_bytes(12, "big"), body, aad, plaintext[index * FRAME_BYTES : number * FRAME_BYTES]))
-
-    done = len(work)
-    number, at, length = (
-        done + 1,
-        len(header.raw) + done * (FRAME_BYTES + REGULAR_OVERHEAD_BYTES),
-        size - done * FRAME_BYTES,
-    )
-    aad = (
-        header.message_id
-        + b"AWSKMSEncryptionClient Final Frame"
-        + number.to_bytes(4, "big")
-        + length.to_bytes(8, "big")
-    )
-    work.append((number.to_bytes(12, "big"), stored[at + 24 :], aad, plaintext[done * FRAME_BYTES :]))
+        if length:
+        work.append((number.to_bytes(12, "big"), stored[at + 24 :], aad, plaintext[done * FRAME_BYTES :]))
 
     def one(part: list[Any]) -> None:
         for iv, body, aad, out in part:
