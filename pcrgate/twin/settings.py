@@ -1,9 +1,12 @@
 """How a twin is started: every choice in one place, each with the value that is closest to what was seen on AWS."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
+
+from pcrgate.errors import ErrorCode, UsageError
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 """The account that moto gives to credentials it does not know; ours uses the same, so that both agree."""
@@ -16,6 +19,9 @@ MAX_DOCUMENT_AGE_S: Final = 300
 
 MAX_PROPAGATION_DELAY_S: Final = 3600
 """Longest propagation delay, in seconds: an hour; AWS speaks of less than a minute, sometimes several."""
+
+_ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d", re.ASCII)
 
 
 class ReplayMode(Enum):
@@ -117,3 +123,21 @@ class TwinSettings:
     max_document_age_s: int = MAX_DOCUMENT_AGE_S
     content_form: Literal["chunked", "primitive"] = "chunked"
     modes: ModeSettings = field(default_factory=ModeSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse what would start, and then answer in a way that no AWS account does.
+
+        Raises:
+            UsageError: ``twin-settings``.
+        """
+        accounts = (self.account, *self.other_accounts)
+        if not all(map(_ACCOUNT.fullmatch, accounts)):
+            raise UsageError(ErrorCode.TWIN_SETTINGS, "an account is not twelve digits, expected one like 123456789012")
+        if len(set(accounts)) != len(accounts):
+            raise UsageError(ErrorCode.TWIN_SETTINGS, "an account is named twice, expected each once")
+        if not _REGION.fullmatch(self.region):
+            raise UsageError(
+                ErrorCode.TWIN_SETTINGS, "the region is not one of AWS's names, expected eu-central-1 or so"
+            )
+        if self.seed == b"":
+            raise UsageError(ErrorCode.TWIN_SETTINGS, "the seed is empty, expected text, or none for a fresh one")
