@@ -178,7 +178,7 @@ def _kms_client(key_arn: KeyArn) -> "KMSClient":
     # The SDK logs what it also raises, with a traceback.
     logging.getLogger("aws_encryption_sdk").addHandler(logging.NullHandler())
     try:
-        return boto3.client("kms", region_name=key_arn.region)
+        return boto3.Session().client("kms", region_name=key_arn.region)
     except (BotoCoreError, ValueError) as error:
         raise UsageError(
             ErrorCode.USAGE_ARGUMENTS,

@@ -20,7 +20,7 @@ KEY_ID_BYTES: Final = 16
 """A key id is the first half of the SHA-256 of the key: it finds the key, the signature proves it."""
 
 _FIELD_PRIME: Final = (1 << 255) - 19
-_Y_OF_ORDER_EIGHT: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y_OF_ORDER_EIGHT: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y: Final = frozenset((0, 1, _FIELD_PRIME - 1, _Y_OF_ORDER_EIGHT, _FIELD_PRIME - _Y_OF_ORDER_EIGHT))
 """The y of all eight points whose order divides 8; x has either sign."""
 
