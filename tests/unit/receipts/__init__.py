@@ -1,0 +1,1 @@
+"""Receipts: claims, envelope, chain, bundle, command line."""
