@@ -123,7 +123,13 @@ def _raw(sealed: bytes, size: int, buffer: WeightsBuffer, threads: int) -> Calla
             + FRAME_BYTES.to_bytes(8, "big")
         )
         body = stored[at + 16 : at + FRAME_BYTES + REGULAR_OVERHEAD_BYTES]
-        if length:
+        work.append((number.to_bytes(12, "big"), body, aad, plaintext[index * FRAME_BYTES : number * FRAME_BYTES]))
+    done = len(work)
+    number, length = done + 1, size - done * FRAME_BYTES
+    at = len(header.raw) + done * (FRAME_BYTES + REGULAR_OVERHEAD_BYTES)
+    label = b"AWSKMSEncryptionClient Final Frame"
+    aad = header.message_id + label + number.to_bytes(4, "big") + length.to_bytes(8, "big")
+    if length:
         work.append((number.to_bytes(12, "big"), stored[at + 24 :], aad, plaintext[done * FRAME_BYTES :]))
 
     def one(part: list[Any]) -> None:
