@@ -15,7 +15,7 @@ help: ## list the verbs
 setup: ## make .venv from the hash-locked files; quick when nothing changed
 	@PYTHON='$(PYTHON)' ./.ci/setup
 
-demo: setup ## record evidence, verify it, tamper with it, see it refused
+demo: setup ## appraise evidence, prove a key policy, release a key; every refusal shown
 	@$(BIN)/python -m local demo
 
 test: check ## check, then every test under coverage with its gates

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local", description="pcrgate on one machine, without AWS.")
     commands = parser.add_subparsers(dest="command", required=True)
-    demonstrate = commands.add_parser("demo", help="record evidence, verify it, tamper with it, see it refused")
+    demonstrate = commands.add_parser("demo", help="appraise evidence, prove a key policy, release a key")
     demonstrate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     enclave = commands.add_parser("enclave", help="run the enclave with a software NSM, measured from its own files")
     for name, text in (
