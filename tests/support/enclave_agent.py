@@ -113,7 +113,7 @@ class TestAgent:
 
     def action(self, tool: str, arguments: dict[str, Any], purpose: str | None, **changes: Any) -> bytes:
         """Return a signed action."""
-        fields = {
+        fields: dict[int | str, Any] = {
             "agent": self.name,
             "tool": tool,
             "arguments": arguments,
