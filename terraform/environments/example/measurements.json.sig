@@ -1,0 +1,1 @@
+OWZXeOwcQvHyfyaaD2XG+oLTRr6VWv0dc+AcppJI4Ns+1aKJFwKz+Fc3dlEfMswNQRghVN+Wrw3CUfLAXjMNDw==
