@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-BACKLOG: Final = 64
-"""Connections that may wait to be accepted: as many as are served at once."""
+BACKLOG: Final = 512
+"""Connections that may wait to be accepted: a burst that several times as many as are served at once make."""
 
 ENCLAVE_PORT: Final = 5000
 """AF_VSOCK port on which the enclave listens."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -340,7 +340,12 @@ class EnclaveProcess:
     """Own an enclave process."""
 
     def __init__(
-        self, site: Site, *, configuration: Path | None = None, command: Sequence[str] = (), **environment: str
+        self,
+        site: Site,
+        *,
+        configuration: Path | None = None,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.site = site
         self.configuration = configuration or site.stage.configuration
@@ -356,7 +361,7 @@ class EnclaveProcess:
         self.process = subprocess.Popen(
             [*(command or (sys.executable, "-m", "local")), "enclave", *arguments],
             cwd=ROOT,
-            env=kept | environment,
+            env=kept | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
