@@ -118,6 +118,11 @@ class FileArtifactStore:
                     return
                 yield piece
 
+    def local_file(self, digest: Sha384) -> Path | None:
+        """Return the file when it is whole."""
+        path = self._blobs / digest.hex()
+        return path if path.is_file() else None
+
 
 @contextmanager
 def _as_store_failure() -> Iterator[None]:

@@ -6,6 +6,7 @@ store has received it finds again by itself.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from pcrgate.errors import ErrorCode, ServiceError
@@ -81,6 +82,10 @@ class ArtifactStore(Protocol):
         Raises:
             ServiceError: ``service-not-found``, also for a file that is not complete; ``service-store``.
         """
+        ...
+
+    def local_file(self, digest: Sha384) -> Path | None:
+        """Return where on this machine a complete file lies; None when it lies elsewhere or is not complete."""
         ...
 
 

@@ -86,12 +86,20 @@ class SqliteStateStore:
 
     def artifact(self, digest: Sha384) -> Artifact | None:
         """Return the file with this digest."""
-        row = self._one("SELECT header_digest, size_bytes, created_ms FROM artifacts WHERE digest = ?", digest.digest)
+        return self._artifact("digest = ?", digest)
+
+    def artifact_by_header(self, header_digest: Sha384) -> Artifact | None:
+        """Return the file whose header has this digest."""
+        return self._artifact("header_digest = ?", header_digest)
+
+    def _artifact(self, condition: str, named: Sha384) -> Artifact | None:
+        query = f"SELECT * FROM artifacts WHERE {condition} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - our own words
+        row = self._one(query, named.digest)
         if row is None:
             return None
-        header, size_bytes, created_ms = row
+        digest, header, size_bytes, created_ms = row
         return Artifact(
-            digest=digest,
+            digest=Sha384(digest),
             header_digest=None if header is None else Sha384(header),
             size_bytes=size_bytes,
             created_ms=created_ms,

@@ -159,6 +159,10 @@ class StateStore(Protocol):
         """Return the file with this digest over all of its bytes."""
         ...
 
+    def artifact_by_header(self, header_digest: Sha384) -> Artifact | None:
+        """Return the file whose header has this digest; the latest of several."""
+        ...
+
     def add_manifest(self, manifest: StoredManifest) -> None:
         """Remember a manifest; the same bytes a second time change nothing.
 

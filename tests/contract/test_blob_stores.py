@@ -84,6 +84,9 @@ def test_a_file_of_several_parts_comes_back(opened: Opened) -> None:
     assert max(map(len, pieces)) <= READ_BYTES
     assert b"".join(opened().read(named(content), len(content) - 7)) == content[-7:]
     assert list(opened().read(named(content), len(content))) == []
+    local = opened().local_file(named(content))
+    assert local is None or local.read_bytes() == content
+    assert opened().local_file(named(b"unknown")) is None
 
 
 def test_an_upload_goes_on_in_another_process(opened: Opened) -> None:

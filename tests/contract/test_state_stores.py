@@ -78,6 +78,8 @@ def test_artifacts(opened: Opened) -> None:
     assert opened().artifact(digest("a")) == made
     assert opened().artifact(digest("b")) == bare
     assert opened().artifact(digest("c")) is None
+    assert opened().artifact_by_header(digest("h")) == made
+    assert opened().artifact_by_header(digest("a")) is None
 
 
 def test_manifests_go_forward_only(opened: Opened) -> None:
