@@ -17,21 +17,15 @@ from pcrgate.errors import CborError, ErrorCode, WireError
 from pcrgate.units import NONCE_MIN_BYTES
 from pcrgate.wire.fields import Count, Field, Maybe, Octets, Several, Tally, Text, refused
 from pcrgate.wire.frames import FrameHead, FrameType, encode_frame
-
-HANDSHAKE_MAX_BYTES: Final = 24 << 10
-"""Longest handshake message or ticket: a wrapped blob of 6144 bytes and two hybrid keys fit twice over."""
-
-RECORD_MAX_BYTES: Final = 1 << 20
-"""Longest sealed request or result with its header and tag, 1 MiB."""
-
-RECEIPT_MAX_BYTES: Final = 4 << 10
-"""Longest receipt: a COSE_Sign1 of a closed claim map is below 2 KiB."""
+from pcrgate.wire.limits import (
+    COUNTERS_MAX,
+    HANDSHAKE_MAX_BYTES,
+    RECEIPT_MAX_BYTES,
+    RECORD_MAX_BYTES,
+)
 
 RECEIPTS_MAX: Final = 128
 """Most receipts in one answer; whoever wants more asks again with a later sequence number."""
-
-COUNTERS_MAX: Final = 64
-"""Most counters in a status."""
 
 _CODE: Final = Text(64, r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -348,10 +342,5 @@ def decode_message(head: FrameHead, payload: bytes) -> Message:
     fields = _FIELDS[kind]
     if values.keys() != fields.keys():
         raise refused(f"a {head.kind.name.lower()} has other fields than {sorted(fields)}")
-    checked = {name: rule.check(name, values[name]) for name, rule in fields.items()}
-    return kind(**{name: _held(value) for name, value in checked.items()})
-
-
-def _held(value: CborValue) -> Any:
-    """Return what a frozen message holds: arrays become tuples."""
-    return tuple(value) if type(value) is list else value
+    checked: dict[str, Any] = {name: rule.check(name, values[name]) for name, rule in fields.items()}
+    return kind(**{name: tuple(value) if type(value) is list else value for name, value in checked.items()})
