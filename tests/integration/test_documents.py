@@ -13,9 +13,6 @@ from tests.architecture.sources import ROOT, tracked
 RUNS = re.compile(r"<!-- runs -->\n```(bash|python)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
-COMING = {"docs/verification.md"}
-"""Documents that are linked to and still being written."""
-
 
 def documents() -> list[str]:
     """Return the tracked Markdown files that people write and read."""
@@ -68,7 +65,7 @@ def test_links_lead_somewhere() -> None:
         f"{name}: {target}"
         for name in documents()
         for target in LINK.findall((ROOT / name).read_text(encoding="utf-8"))
-        if not (ROOT / name).parent.joinpath(target).exists() and (Path(name).parent / target).as_posix() not in COMING
+        if not (ROOT / name).parent.joinpath(target).exists()
     ]
     assert dead == []
 
