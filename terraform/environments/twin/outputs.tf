@@ -27,3 +27,8 @@ output "enclave_configuration" {
   description = "What the enclave's image is built with."
   value       = module.deployment.enclave_configuration
 }
+
+output "alarm_patterns" {
+  description = "The filter pattern of each alarm."
+  value       = module.deployment.alarm_patterns
+}

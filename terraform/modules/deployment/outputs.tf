@@ -33,6 +33,11 @@ output "instance_id" {
   value       = module.host.instance_id
 }
 
+output "alarm_patterns" {
+  description = "The filter pattern of each alarm."
+  value       = module.audit.patterns
+}
+
 output "alarm_topic_arn" {
   description = "The topic that alarms go to."
   value       = module.audit.topic_arn
