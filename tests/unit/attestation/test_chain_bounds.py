@@ -1,0 +1,65 @@
+"""The chain at its edges: the last and first millisecond of validity, and a cache that nothing forged gets into."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from pcrgate.attestation.anchors import Roots
+from pcrgate.attestation.chain import ChainCache
+from pcrgate.attestation.verifier import Live, Recorded, verify
+from pcrgate.errors import ErrorCode, EvidenceError
+from tests.unit.attestation.documents import ROOTS, document
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "evidence"
+DOCUMENT = document(nonce=b"n" * 20)
+LEAF = verify(DOCUMENT, ROOTS, Recorded()).chain[-1]
+DAY_S = 86_400
+
+
+def code_at(now_ms: int, *, max_age_s: int = DAY_S, cache: ChainCache | None = None) -> ErrorCode:
+    with pytest.raises(EvidenceError) as caught:
+        verify(DOCUMENT, ROOTS, Live(now_ms=now_ms, max_age_s=max_age_s), cache=cache)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_certificate_ends_with_its_last_second_to_the_millisecond(cached: bool) -> None:
+    cache = ChainCache() if cached else None
+    last_ms = LEAF.not_after_s * 1000
+    verify(DOCUMENT, ROOTS, Live(now_ms=last_ms, max_age_s=DAY_S), cache=cache)
+    assert code_at(last_ms + 1, cache=cache) is ErrorCode.CERTIFICATE_EXPIRED
+
+
+@pytest.mark.parametrize("skew_s", [0, 60])
+def test_a_certificate_begins_at_its_first_second_less_the_skew(skew_s: int) -> None:
+    def code(now_ms: int) -> ErrorCode:
+        with pytest.raises(EvidenceError) as caught:
+            verify(DOCUMENT, ROOTS, Live(now_ms=now_ms, max_future_skew_s=skew_s))
+        return caught.value.code
+
+    first_ms = (LEAF.not_before_s - skew_s) * 1000
+    assert code(first_ms) is ErrorCode.EVIDENCE_FROM_FUTURE  # three seconds before the document; the chain is valid
+    assert code(first_ms - 1) is ErrorCode.CERTIFICATE_NOT_YET_VALID
+
+
+def forged() -> list[Path]:
+    codes = {ErrorCode.CERTIFICATE_SIGNATURE.code, ErrorCode.SIGNATURE_INVALID.code}
+    return [path for path in sorted(VECTORS.rglob("reject-*.json")) if json.loads(path.read_text())["expect"] in codes]
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in forged()])
+def test_nothing_of_a_document_with_a_wrong_signature_gets_into_the_cache(path: Path) -> None:
+    vector = json.loads(path.read_text())
+    roots = Roots.pinned(*map(bytes.fromhex, vector["roots"]))
+    cache = ChainCache()
+    for _ in range(2):
+        with pytest.raises(EvidenceError) as caught:
+            verify(base64.b64decode(vector["document"]), roots, Recorded(), cache=cache)
+        assert caught.value.code.code == vector["expect"]
+        assert len(cache) == 0
+
+
+def test_there_are_documents_with_a_wrong_signature() -> None:
+    assert len(forged()) > 5
