@@ -134,13 +134,13 @@ def sign(
     require_free(output, force=force)
     if previous is not None:
         require_successor(manifest, _read_signed(previous, publishers))
-    elif manifest.epoch > 1:
-        sys.stderr.write(f"note: epoch {manifest.epoch} was compared with nothing, expected --previous FILE\n")
     signed = sign_manifest(manifest, private)
     verified = verify_manifest(
         signed, publisher_keys=publishers[:1], floor_epoch=1, now_ms=now_ms(), pinned_keys=pinned_keys(pinned_key)
     )
     write_file(output, signed, force=force)
+    if previous is None and manifest.epoch > 1:
+        sys.stderr.write(f"note: epoch {manifest.epoch} was compared with nothing, expected --previous FILE\n")
     if as_json:
         print_json({"verdict": "signed", "file": output, **_facts(verified)})
     else:
