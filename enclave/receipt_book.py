@@ -9,7 +9,7 @@ from typing import Final
 from pcrgate.receipts.claims import Decision
 from pcrgate.receipts.signer import Event, IssuedReceipt, ReceiptSigner
 from pcrgate.units import Sha384
-from pcrgate.wire.messages import RECEIPTS_MAX
+from pcrgate.wire.limits import RECEIPTS_MAX
 
 KEPT_MAX: Final = 8_192
 """Receipts kept for collection, about 6 MB; whoever comes later sees the gap in their numbers."""

@@ -13,3 +13,6 @@ RECEIPT_MAX_BYTES: Final = 4 << 10
 
 COUNTERS_MAX: Final = 64
 """Most counters in a status."""
+
+RECEIPTS_MAX: Final = 128
+"""Most receipts in one answer; whoever wants more asks again with a later sequence number."""

@@ -21,11 +21,9 @@ from pcrgate.wire.limits import (
     COUNTERS_MAX,
     HANDSHAKE_MAX_BYTES,
     RECEIPT_MAX_BYTES,
+    RECEIPTS_MAX,
     RECORD_MAX_BYTES,
 )
-
-RECEIPTS_MAX: Final = 128
-"""Most receipts in one answer; whoever wants more asks again with a later sequence number."""
 
 _CODE: Final = Text(64, r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -343,4 +341,5 @@ def decode_message(head: FrameHead, payload: bytes) -> Message:
     if values.keys() != fields.keys():
         raise refused(f"a {head.kind.name.lower()} has other fields than {sorted(fields)}")
     checked: dict[str, Any] = {name: rule.check(name, values[name]) for name, rule in fields.items()}
-    return kind(**{name: tuple(value) if type(value) is list else value for name, value in checked.items()})
+    held: dict[str, Any] = {name: tuple(value) if type(value) is list else value for name, value in checked.items()}
+    return kind(**held)
