@@ -20,6 +20,7 @@ from pcrgate.manifest.constraints import OneOf
 from pcrgate.manifest.grants import ActionRule, Argument
 from pcrgate.manifest.signature import SIGNED_MAX_BYTES, parse_manifest, sign_manifest
 from pcrgate.manifest.verification import expected_pcr16, manifest_digest
+from tests.unit.envelope.sealed import seal
 from tests.unit.manifest.samples import (
     SESSION_KEY,
     digest,
@@ -425,3 +426,23 @@ def test_as_its_own_process() -> None:
 def test_a_manifest_signed_by_nobody_with_a_broken_payload_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     write("manifest.cbor", sign_payload(b"\xa1\x61x\x01", signer="stranger"))
     assert refused(capsys, "show", "manifest.cbor") == (1, "manifest-field")
+
+
+def test_a_sealed_file_whose_header_is_broken_is_not_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("new", "draft.json", "--epoch", "1") == 0
+    whole = seal(b"x" * 100, context={"class": "weights", "name": "demo", "epoch": "1"})
+    pairs = bytearray(whole)
+    pairs[37:39] = b"\xff\xff"  # behind version, suite, message id and the context's length
+    describe = ["add", "secret", "draft.json", "--name", "demo", "--epoch", "1", "--format", "onnx", "--key-arn"]
+    describe += [str(key_arn(1)), "--plaintext-sha384", str(digest("x")), "--from-ciphertext"]
+    assert refused(capsys, *describe, write("sealed", whole)) == (2, "usage-arguments")
+    words = ["--workload", "infer"]
+    for data, code in (
+        (b"", "weights-truncated"),
+        (whole[:20], "weights-truncated"),
+        (whole[:-1], "weights-truncated"),
+        (whole + b"x", "weights-trailing"),
+        (bytes(pairs), "weights-header"),
+        (whole, "manifest-context"),  # sealed under a key that is not of KMS
+    ):
+        assert refused(capsys, *describe, write("sealed", data), *words) == (1, code)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from pcrgate.twin.server import Twin
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.units import Sha384
 from tests.support.twin_stage import Stage, root_client, set_stage
+from tests.unit.manifest.samples import key_arn
 
 pytestmark = pytest.mark.network
 
@@ -307,3 +309,35 @@ def test_an_interrupt_leaves_no_half_file(publisher: Publisher, tmp_path: Path) 
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
     assert sorted(Path().iterdir()) == [Path("model.safetensors")]
+
+
+def test_a_full_disk_leaves_nothing(publisher: Publisher, model: bytes) -> None:
+    words = ["--key-arn", publisher.stage.key_arn, "--name", "tiny", "--epoch", "3", "--workload", "infer"]
+    sealing = [
+        sys.executable,
+        "-m",
+        "pcrgate.cli.main",
+        "seal",
+        "model.safetensors",
+        *words,
+        "--output",
+        "model.sealed",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 2048; exec "$@"', "sh", *sealing], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("refused: usage-file: cannot write model.sealed: file too large")
+    assert list(Path().iterdir()) == [Path("model.safetensors")]
+
+
+def test_the_commands_of_the_manual_work_as_printed(publisher: Publisher, model: bytes) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text()
+    Path("actions.json").write_text(text.split("```json\n")[1].split("```")[0])
+    arns = {"WEIGHTS-KEY": publisher.stage.key_arn, "SESSION-KEY": str(key_arn(3))}
+    for name, arn in arns.items():
+        text = text.replace(f"arn:aws:kms:REGION:ACCOUNT:key/{name}", arn)
+    commands = [shlex.split(line) for line in text.replace("\\\n", "").splitlines() if line.startswith("    pcrgate ")]
+    assert len(commands) == 11
+    for command in commands:
+        assert run(*command[1:]) == 0, command

@@ -100,6 +100,7 @@ def _envelopes() -> Iterator[Vector]:
     yield case("size-empty", "no bytes", b"", ErrorCode.MANIFEST_SIZE)
     yield case("envelope-untagged", "without tag 18", GOOD[1:])
     yield case("envelope-tag-98", "tag 98, COSE_Sign", sign_payload(payload, tag=b"\xd8\x62"))
+    yield case("envelope-tag-17", "tag 17, COSE_Mac0", sign_payload(payload, tag=b"\xd1"))
     yield case("envelope-tag-twice", "tag 18 twice", b"\xd2" + GOOD)
     yield case("envelope-trailing", "a byte after the envelope", GOOD + b"\x00")
     yield case("envelope-truncated", "the last byte is missing", GOOD[:-1])

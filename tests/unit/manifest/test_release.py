@@ -139,6 +139,12 @@ def test_what_may_not_follow(changes: dict[str, Any]) -> None:
     assert refused.value.code is ErrorCode.MANIFEST_ROLLBACK
 
 
+def test_a_secret_that_goes_back_is_told_apart_from_one_that_changed() -> None:
+    for epoch, said in ((3, "expected at least 4"), (4, "changed under epoch 4")):
+        with pytest.raises(ManifestError, match=said):
+            follow(secrets=(secret(epoch=epoch, plaintext_bytes=1),))
+
+
 def test_another_format_under_the_same_epoch_may_not_follow() -> None:
     with pytest.raises(ManifestError):
         follow(secrets=(replace(secret(), format=SecretFormat.ONNX),))
