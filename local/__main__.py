@@ -26,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("--relay", "Unix socket of the parent's relay to KMS"),
     ):
         enclave.add_argument(name, type=Path, required=True, help=text)
+    budget = commands.add_parser("trusted-code", help="print the code that an enclave image holds, and its size")
+    budget.add_argument("--dockerfile", action="store_true", help="print COPY instructions for the Dockerfile")
     options = parser.parse_args(arguments)
+    chosen = {"demo": _demo, "enclave": _enclave, "trusted-code": _trusted_code}[options.command]
     try:
-        return _enclave(options) if options.command == "enclave" else _demo(options)
+        return chosen(options)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
@@ -38,6 +41,12 @@ def _demo(options: argparse.Namespace) -> int:
     from local import demo  # noqa: PLC0415 - each command loads what it needs
 
     return demo.run(as_json=options.json)
+
+
+def _trusted_code(options: argparse.Namespace) -> int:
+    from local import trusted_code  # noqa: PLC0415 - each command loads what it needs
+
+    return trusted_code.run(dockerfile=options.dockerfile)
 
 
 def _enclave(options: argparse.Namespace) -> int:
