@@ -288,6 +288,12 @@ class ErrorCode(Enum):
     SERVICE_TIMEOUT = ("service-timeout", Category.SERVICE, "The body of a request stopped coming.", "Send it again over a better connection; an upload goes on where it stood.")
     SERVICE_TOO_LARGE = ("service-too-large", Category.SERVICE, "The body is longer than the service takes here.", "The limit is in the message.")
     SERVICE_UPLOAD_OFFSET = ("service-upload-offset", Category.SERVICE, "A part of an upload does not begin where the last one ended.", "Go on at the Upload-Offset of the answer.")
+    # --- client: what an agent's own side refuses ---------------------------------------------------------------------
+    CLIENT_ANSWER = ("client-answer", Category.CLIENT, "The service's answer is not of the form that its API has.", "Check the address; nothing of the answer was used.")
+    CLIENT_PENDING = ("client-pending", Category.CLIENT, "The result was not there in time.", "Ask for the result again by its id, in the same session.")
+    CLIENT_TRANSPORT = ("client-transport", Category.CLIENT, "The service cannot be reached, or broke the connection off.", "Check the address and the network; what is safe to repeat was repeated.")
+    TRUST_MANIFEST = ("trust-manifest", Category.POLICY, "The manifest that the enclave runs under is not one that the trust policy accepts.", "Compare its digest, publisher and epoch with the policy; update the policy only for a release you know.")
+    TRUST_POLICY = ("trust-policy", Category.USAGE, "A trust policy that cannot be meant, or that leaves open what it must state.", "State roots, PCR0 and the manifest or its publisher; the message names the field.")
     # fmt: on
 
 
@@ -354,6 +360,10 @@ class SessionError(PcrgateError):
 
 class ReceiptError(PcrgateError):
     """A receipt was refused."""
+
+
+class ClientError(PcrgateError):
+    """An agent's own side refused an answer, or did not get one."""
 
 
 class ServiceError(PcrgateError):

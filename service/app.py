@@ -63,7 +63,7 @@ def create_app(
         artifacts: sealed files.
         tokens: who may ask.
         shelf: what the enclave is handed.
-        link: to the enclave.
+        link: to the enclave; closed when the service ends.
         log: where lines go; stderr when None.
         clock: seconds, never going back; for rates.
     """
@@ -94,6 +94,7 @@ def create_app(
         lines.info("invocations taken up", count=await dispatcher.take_up())
         yield
         await dispatcher.drain(settings.drain_s)
+        await desk.close()
 
     app = FastAPI(
         title="pcrgate service",

@@ -34,6 +34,10 @@ class Link(Protocol):
         """Return the answer; raise what ``EnclaveLink.ask`` raises."""
         ...
 
+    async def close(self) -> None:
+        """Close the connections that are kept."""
+        ...
+
 
 class EnclaveDesk:
     """Stand between REST and one enclave."""
@@ -59,6 +63,10 @@ class EnclaveDesk:
         if isinstance(answer, _WITH_RECEIPT):
             await self._keep(answer.receipt)
         return answer
+
+    async def close(self) -> None:
+        """Close the link."""
+        await self._link.close()
 
     async def collect_receipts(self) -> bytes | None:
         """Fetch what the enclave has and the store lacks, and return the boot it is of; None before the first.

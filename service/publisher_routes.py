@@ -125,6 +125,20 @@ def current_manifest(
     return Response(found.signed, media_type=MANIFEST_TYPE, headers=headers)
 
 
+@router.get("/manifests/{digest}", response_class=Response, responses={200: {"content": {MANIFEST_TYPE: {}}}})
+def manifest_with_digest(
+    digest: Annotated[str, Path(description="SHA-384 of the signed bytes, in hex.", examples=["ab" * 48])],
+    parts: PartsOf,
+    _anyone: Anyone,
+) -> Response:
+    """Return the signed manifest with this digest: the one that an enclave's evidence names."""
+    found = parts.state.manifest_by_digest(sha384_from_hex(digest, "digest"))
+    if found is None:
+        raise ServiceError(ErrorCode.SERVICE_NOT_FOUND, "no manifest with this digest, expected one that was put")
+    headers = {"ETag": _etag(found), "Cache-Control": "private, immutable, max-age=86400"}
+    return Response(found.signed, media_type=MANIFEST_TYPE, headers=headers)
+
+
 def _etag(manifest: StoredManifest) -> str:
     return f'"{manifest.digest.hex()}"'
 

@@ -132,11 +132,15 @@ class SqliteStateStore:
 
     def manifest(self, epoch: int | None = None) -> StoredManifest | None:
         """Return the manifest of an epoch, or the latest."""
-        row = self._one(
-            "SELECT epoch, digest, signed, created_ms FROM manifests WHERE epoch = coalesce(?, epoch)"
-            " ORDER BY epoch DESC LIMIT 1",
-            epoch,
-        )
+        return self._manifest("epoch = coalesce(?, epoch)", epoch)
+
+    def manifest_by_digest(self, digest: Sha384) -> StoredManifest | None:
+        """Return the manifest with this digest."""
+        return self._manifest("digest = ?", digest.digest)
+
+    def _manifest(self, condition: str, value: int | bytes | None) -> StoredManifest | None:
+        query = f"SELECT * FROM manifests WHERE {condition} ORDER BY epoch DESC LIMIT 1"  # noqa: S608 - our own words
+        row = self._one(query, value)
         if row is None:
             return None
         found, digest, signed, created_ms = row

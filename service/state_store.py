@@ -176,6 +176,10 @@ class StateStore(Protocol):
         """Return the manifest of an epoch; by default that of the latest."""
         ...
 
+    def manifest_by_digest(self, digest: Sha384) -> StoredManifest | None:
+        """Return the manifest with this digest over its signed bytes."""
+        ...
+
     def add_token(self, token: TokenRecord) -> None:
         """Remember a token."""
         ...

@@ -93,6 +93,8 @@ def test_manifests_go_forward_only(opened: Opened) -> None:
     assert opened().manifest() == manifest(4, b"next")
     assert opened().manifest(3) == manifest(3)
     assert opened().manifest(5) is None
+    assert opened().manifest_by_digest(manifest(3).digest) == manifest(3)
+    assert opened().manifest_by_digest(digest("none")) is None
 
 
 def test_tokens(opened: Opened) -> None:

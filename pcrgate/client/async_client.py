@@ -1,0 +1,186 @@
+"""The client of agents, asynchronous: the flows of :mod:`pcrgate.client.client`, driven by ``httpx.AsyncClient``."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+import httpx
+
+from pcrgate.client.attesting import Attested, attesting
+from pcrgate.client.client import RESULT_WAIT_S, Ledgers, wall_clock_ms
+from pcrgate.client.conversation import Conversation, Outcome, chain_of, conversing
+from pcrgate.client.exchange import Flow, Reply, Request
+from pcrgate.client.ledger import Ledger
+from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
+from pcrgate.client.trust import TrustPolicy
+from pcrgate.client.work import Action, Tensor, action_request, inference_request, read_outputs
+from pcrgate.envelope.session_agent import GrantKey
+from pcrgate.envelope.session_limits import SessionLimits
+from pcrgate.receipts.verification import VerifiedReceipt
+
+_T = TypeVar("_T")
+
+
+class AsyncRunner(Protocol):
+    """Drive a flow to its end."""
+
+    async def __call__(self, flow: Flow[_T], /) -> _T:
+        """Return what the flow returns."""
+        ...
+
+
+class AsyncClient:
+    """Speak with an enclave through a service that nobody trusts. An asynchronous context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        trust: TrustPolicy,
+        agent_id: str,
+        agent_key: GrantKey,
+        token: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        verify: bool | str = True,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Take what :class:`pcrgate.client.client.Client` takes; nothing is sent yet.
+
+        Raises:
+            UsageError: ``usage-arguments`` for an address that cannot be used.
+        """
+        self._trust: Final = trust
+        self._agent_id: Final = agent_id
+        self._key: Final = agent_key
+        self._token: Final = token
+        self._now_ms: Final = now_ms
+        self._sleep: Final = sleep
+        self._ledgers: Final = Ledgers()
+        self._http: Final = httpx.AsyncClient(
+            base_url=base_url(url), transport=transport, timeout=TIMEOUT_S, trust_env=False, verify=verify
+        )
+
+    async def attest(self) -> Attested:
+        """Return the enclave, as :meth:`pcrgate.client.client.Client.attest`."""
+        return await self._run(attesting(self._trust, self._now_ms()))
+
+    async def session(self, limits: SessionLimits | None = None) -> "AsyncSession":
+        """Return a session, as :meth:`pcrgate.client.client.Client.session`."""
+        attested = await self.attest()
+        ledger = self._ledgers.of(attested)
+        flow = conversing(attested, ledger, agent_id=self._agent_id, key=self._key, limits=limits, now_ms=self._now_ms)
+        conversation = await self._run(flow)
+        return AsyncSession(conversation, ledger, run=self._run, now_ms=self._now_ms, sign=self._signed)
+
+    async def receipts(self) -> tuple[VerifiedReceipt, ...]:
+        """Return the whole chain, as :meth:`pcrgate.client.client.Client.receipts`."""
+        return await self._run(chain_of(self._ledgers.of(await self.attest())))
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _signed(self, action: Action) -> bytes:
+        return action_request(action, agent=self._agent_id, key=self._key, now_ms=self._now_ms())
+
+    async def _run(self, flow: Flow[_T]) -> _T:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(await self._carry(request))
+        except StopIteration as ended:
+            value: _T = ended.value
+            return value
+
+    async def _carry(self, request: Request) -> Reply:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                reply = await self._once(request)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                pause = pause_s(request, None, tries)
+                if pause is None:
+                    raise unreachable(error) from error
+            else:
+                pause = pause_s(request, reply, tries)
+                if pause is None:
+                    return reply
+            await self._sleep(pause)
+
+    async def _once(self, request: Request) -> Reply:
+        headers = headers_for(request, self._token)
+        body = None if request.body is None else dict(request.body)
+        async with self._http.stream(
+            request.method, request.path, params=dict(request.query), json=body, headers=headers
+        ) as answer:
+            gathered = Gathered(answer.status_code, answer.headers)
+            async for piece in answer.aiter_raw():
+                gathered.add(piece)
+        return gathered.reply()
+
+
+class AsyncSession:
+    """Ask an enclave in one session. An asynchronous context manager that ends it."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        ledger: Ledger,
+        *,
+        run: AsyncRunner,
+        now_ms: Callable[[], int],
+        sign: Callable[[Action], bytes],
+    ) -> None:
+        """Take a session that is open; :meth:`AsyncClient.session` makes it."""
+        self._conversation: Final = conversation
+        self._ledger: Final = ledger
+        self._run: Final = run
+        self._now_ms: Final = now_ms
+        self._sign: Final = sign
+
+    @property
+    def receipts(self) -> tuple[VerifiedReceipt, ...]:
+        """The agent's own receipts of this boot, verified, in order."""
+        return self._ledger.receipts
+
+    async def validate(self, action: Action, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return the report on an action, as :meth:`pcrgate.client.client.Session.validate`."""
+        return await self.invoke("validate", self._sign(action), wait_s=wait_s)
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S
+    ) -> dict[str, Tensor]:
+        """Return outputs of a model, as :meth:`pcrgate.client.client.Session.infer`."""
+        return read_outputs((await self.invoke("infer", inference_request(model, inputs), wait_s=wait_s)).result)
+
+    async def invoke(self, workload: str, request: bytes, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return what any workload makes of a request, as :meth:`pcrgate.client.client.Session.invoke`."""
+        return await self._run(self._conversation.invoke(workload, request, now_ms=self._now_ms(), deadline_s=wait_s))
+
+    async def result(self, result_id: str, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return a late result, as :meth:`pcrgate.client.client.Session.result`."""
+        return await self._run(self._conversation.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+
+    async def end(self) -> VerifiedReceipt:
+        """End the session, as :meth:`pcrgate.client.client.Session.end`."""
+        return await self._run(self._conversation.end(now_ms=self._now_ms()))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.end()

@@ -1,0 +1,262 @@
+"""The client of agents, synchronous: attest, make sessions, validate, infer, audit.
+
+Everything that decides is in flows; here they are driven over HTTP.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+import httpx
+
+from pcrgate.client.attesting import Attested, attesting
+from pcrgate.client.conversation import Conversation, Outcome, chain_of, conversing
+from pcrgate.client.exchange import Flow, Reply, Request
+from pcrgate.client.ledger import Ledger
+from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
+from pcrgate.client.trust import TrustPolicy
+from pcrgate.client.work import Action, Tensor, action_request, inference_request, read_outputs
+from pcrgate.envelope.session_agent import GrantKey
+from pcrgate.envelope.session_limits import SessionLimits
+from pcrgate.receipts.verification import VerifiedReceipt
+
+RESULT_WAIT_S: Final = 60.0
+"""How long a result is waited for unless told otherwise."""
+
+_T = TypeVar("_T")
+
+
+def wall_clock_ms() -> int:
+    """Return milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Ledgers:
+    """Hold one ledger a boot, so that receipts of all sessions of a boot are held to each other."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._by_boot: Final[dict[bytes, Ledger]] = {}
+
+    def of(self, attested: Attested) -> Ledger:
+        """Return the ledger of a boot."""
+        boot_id = attested.identity.statement.boot_id
+        return self._by_boot.setdefault(boot_id, Ledger(attested.identity))
+
+
+class Runner(Protocol):
+    """Drive a flow to its end."""
+
+    def __call__(self, flow: Flow[_T], /) -> _T:
+        """Return what the flow returns."""
+        ...
+
+
+class Client:
+    """Speak with an enclave through a service that nobody trusts. A context manager; one thread at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        trust: TrustPolicy,
+        agent_id: str,
+        agent_key: GrantKey,
+        token: str,
+        transport: httpx.BaseTransport | None = None,
+        verify: bool | str = True,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take whom to speak with and what must hold; nothing is sent yet.
+
+        Args:
+            url: of the service; https, or http to this machine.
+            trust: what is trusted; there is no default.
+            agent_id: the agent's name in the manifest.
+            agent_key: its Ed25519 key, or whatever signs for it.
+            token: for the service.
+            transport: of httpx; its own when None.
+            verify: as httpx takes it: True, or a file of CA certificates. TLS keeps the token; the enclave is verified
+                by its evidence.
+            now_ms: the agent's clock, milliseconds since the epoch.
+            sleep: waits so many seconds between tries.
+
+        Raises:
+            UsageError: ``usage-arguments`` for an address that cannot be used.
+        """
+        self._trust: Final = trust
+        self._agent_id: Final = agent_id
+        self._key: Final = agent_key
+        self._token: Final = token
+        self._now_ms: Final = now_ms
+        self._sleep: Final = sleep
+        self._ledgers: Final = Ledgers()
+        self._http: Final = httpx.Client(
+            base_url=base_url(url), transport=transport, timeout=TIMEOUT_S, trust_env=False, verify=verify
+        )
+
+    def attest(self) -> Attested:
+        """Return the enclave behind the service, once fresh evidence of it holds against the trust policy.
+
+        Raises:
+            EvidenceError: whatever the evidence is refused with, ``trust-manifest`` among it.
+            PcrgateError: see :func:`pcrgate.client.attesting.attesting`.
+        """
+        return self._run(attesting(self._trust, self._now_ms()))
+
+    def session(self, limits: SessionLimits | None = None) -> "Session":
+        """Return a session with an enclave that was appraised just now.
+
+        Args:
+            limits: what to ask for; the most there is when None.
+
+        Raises:
+            PcrgateError: as :meth:`attest`, or see :func:`pcrgate.client.conversation.conversing`.
+        """
+        attested = self.attest()
+        ledger = self._ledgers.of(attested)
+        flow = conversing(attested, ledger, agent_id=self._agent_id, key=self._key, limits=limits, now_ms=self._now_ms)
+        return Session(self._run(flow), ledger, run=self._run, now_ms=self._now_ms, sign=self._signed)
+
+    def receipts(self) -> tuple[VerifiedReceipt, ...]:
+        """Return every receipt of the current boot, once they are one chain without a gap.
+
+        Raises:
+            ReceiptError: ``receipt-gap``, ``receipt-chain``, or what a receipt is refused with.
+        """
+        return self._run(chain_of(self._ledgers.of(self.attest())))
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _signed(self, action: Action) -> bytes:
+        return action_request(action, agent=self._agent_id, key=self._key, now_ms=self._now_ms())
+
+    def _run(self, flow: Flow[_T]) -> _T:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(self._carry(request))
+        except StopIteration as ended:
+            value: _T = ended.value
+            return value
+
+    def _carry(self, request: Request) -> Reply:
+        tries = 0
+        while True:
+            tries += 1
+            reply = None
+            try:
+                reply = self._once(request)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                pause = pause_s(request, None, tries)
+                if pause is None:
+                    raise unreachable(error) from error
+            else:
+                pause = pause_s(request, reply, tries)
+                if pause is None:
+                    return reply
+            self._sleep(pause)
+
+    def _once(self, request: Request) -> Reply:
+        headers = headers_for(request, self._token)
+        body = None if request.body is None else dict(request.body)
+        with self._http.stream(
+            request.method, request.path, params=dict(request.query), json=body, headers=headers
+        ) as answer:
+            gathered = Gathered(answer.status_code, answer.headers)
+            for piece in answer.iter_raw():
+                gathered.add(piece)
+        return gathered.reply()
+
+
+class Session:
+    """Ask an enclave in one session. A context manager that ends it."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        ledger: Ledger,
+        *,
+        run: Runner,
+        now_ms: Callable[[], int],
+        sign: Callable[[Action], bytes],
+    ) -> None:
+        """Take a session that is open; :meth:`Client.session` makes it."""
+        self._conversation: Final = conversation
+        self._ledger: Final = ledger
+        self._run: Final = run
+        self._now_ms: Final = now_ms
+        self._sign: Final = sign
+
+    @property
+    def session_id(self) -> bytes:
+        """The session's id, 16 bytes."""
+        return self._conversation.session_id
+
+    @property
+    def receipts(self) -> tuple[VerifiedReceipt, ...]:
+        """The agent's own receipts of this boot, verified, in order."""
+        return self._ledger.receipts
+
+    def validate(self, action: Action, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return the enclave's signed report that an action is within the agent's grant.
+
+        Raises:
+            WorkloadRefusalError: with the code of the rule that it breaks.
+            PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
+        """
+        return self.invoke("validate", self._sign(action), wait_s=wait_s)
+
+    def infer(self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S) -> dict[str, Tensor]:
+        """Return what a model makes of inputs; the receipt is the last of ``receipts``.
+
+        Raises:
+            WorkloadRefusalError: with the code of the rule that it breaks.
+            PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
+        """
+        return read_outputs(self.invoke("infer", inference_request(model, inputs), wait_s=wait_s).result)
+
+    def invoke(self, workload: str, request: bytes, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return what any workload makes of a request.
+
+        Raises:
+            PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
+        """
+        return self._run(self._conversation.invoke(workload, request, now_ms=self._now_ms(), deadline_s=wait_s))
+
+    def result(self, result_id: str, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
+        """Return what came of a request whose result was not there in time.
+
+        Raises:
+            PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.result`.
+        """
+        return self._run(self._conversation.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+
+    def end(self) -> VerifiedReceipt:
+        """End the session; its keys are wiped on both sides.
+
+        Raises:
+            PcrgateError: the refusal; this side's keys are wiped all the same.
+        """
+        return self._run(self._conversation.end(now_ms=self._now_ms()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end()
