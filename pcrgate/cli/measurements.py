@@ -19,8 +19,7 @@ from kms_policies.measurements import (
 )
 from kms_policies.measurements_signature import SIGNATURE_TEXT_MAX_BYTES, sign_measurements, verify_measurements
 from kms_policies.rollover_files import DOCUMENT_MAX_BYTES, parse_rollover
-from pcrgate.cli.output import console as make_console
-from pcrgate.cli.output import print_json, read_input, table
+from pcrgate.cli.output import print_json, read_input
 from pcrgate.errors import ErrorCode, UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -92,8 +91,10 @@ def verify(
     elif as_json:
         print_json({"verdict": "verified", "measurements": [_describe(one) for one in found]})
     else:
-        rows = [(one.name, field, value.hex(), _end(one)) for one in found for field, value in one.pcrs.items()]
-        make_console().print(table("verified", ("measurement", "register", "value", "expires"), rows))
+        for one in found:
+            typer.echo(f"verified: {one.name}, until {_end(one)}")
+            for field, value in one.pcrs.items():
+                typer.echo(f"  {field} {value.hex()}")
 
 
 @app.command("from-rollover")

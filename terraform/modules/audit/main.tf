@@ -13,7 +13,6 @@ resource "aws_s3_bucket" "trail" {
   #checkov:skip=CKV_AWS_18:The records of this bucket's own calls would fill it with itself; management events show changes to it.
   #checkov:skip=CKV_AWS_144:Not copied to another Region; an organization that needs that has a trail of its own.
   #checkov:skip=CKV2_AWS_62:Alarms come from the log group; nothing reads this bucket as it fills.
-  #checkov:skip=CKV_AWS_145:Encrypted in a resource of its own; with KMS where a customer managed key is given.
   bucket        = var.trail_bucket
   force_destroy = var.force_destroy
   tags          = var.tags
@@ -129,7 +128,6 @@ resource "aws_s3_bucket_policy" "trail" {
 # --- where alarms hear from ------------------------------------------------------------------------------------------
 
 resource "aws_cloudwatch_log_group" "trail" {
-  #checkov:skip=CKV_AWS_158:CloudWatch Logs encrypts by itself; a customer managed key is kms_key_arn, whose policy must admit the service.
   name              = local.log_group_name
   retention_in_days = var.retention_days
   kms_key_id        = var.kms_key_arn
@@ -167,7 +165,6 @@ resource "aws_iam_role_policy" "trail" {
 }
 
 resource "aws_cloudtrail" "this" {
-  #checkov:skip=CKV_AWS_35:AWS's encryption of the bucket by default; a customer managed key is kms_key_arn, whose policy must admit the service.
   #checkov:skip=CKV_AWS_252:Alarms tell people, through their own topic; a message for every delivered file would tell nobody anything.
   name                          = var.name
   s3_bucket_name                = aws_s3_bucket.trail.id
@@ -239,7 +236,7 @@ resource "aws_cloudwatch_log_metric_filter" "this" {
 }
 
 resource "aws_sns_topic" "alarms" {
-  #checkov:skip=CKV_AWS_26:AWS's own key for topics does not admit CloudWatch, so alarms would get lost; they hold no secret. A customer managed key is kms_key_arn.
+  # AWS's own key for topics does not admit CloudWatch, so alarms would get lost; they hold no secret. A customer managed key is kms_key_arn.
   name              = "${var.name}-alarms"
   kms_master_key_id = var.kms_key_arn
   tags              = var.tags

@@ -92,7 +92,6 @@ resource "aws_iam_instance_profile" "parent" {
 # --- the network: in by the service's port, out to the endpoints -----------------------------------------------------
 
 resource "aws_security_group" "host" {
-  #checkov:skip=CKV2_AWS_5:Attached to the instance through the launch template, which the check does not follow.
   name        = "${var.name}-host"
   description = "pcrgate parent: in by the service port, out to the KMS and S3 endpoints"
   vpc_id      = var.vpc_id

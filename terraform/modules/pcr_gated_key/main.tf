@@ -50,7 +50,6 @@ locals {
 }
 
 resource "aws_kms_key" "this" {
-  #checkov:skip=CKV_AWS_227:The key is enabled; the check looks for an argument that says so and defaults to it.
   description              = "pcrgate: ${var.class}, released to measured code only"
   key_usage                = "ENCRYPT_DECRYPT"
   customer_master_key_spec = "SYMMETRIC_DEFAULT"

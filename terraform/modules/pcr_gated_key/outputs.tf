@@ -14,7 +14,7 @@ output "alias_arn" {
 }
 
 output "policy_json" {
-  description = "The key policy, exactly as it is sent to KMS. Its SHA-384 is printf %s \"$POLICY\" | sha384sum; Terraform has no such function."
+  description = "The key policy, exactly as it is sent to KMS. Terraform has no SHA-384: pass the text to sha384sum."
   value       = local.policy
 }
 

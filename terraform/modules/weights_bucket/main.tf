@@ -9,7 +9,6 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:Access logs are optional; the audit module's trail records every object call, with its caller.
   #checkov:skip=CKV_AWS_144:Not copied to another Region: sealed weights can be published again from where they were sealed.
   #checkov:skip=CKV2_AWS_62:Nothing has to hear of new objects; the enclave reads what the signed manifest names.
-  #checkov:skip=CKV_AWS_145:Encrypted with SSE-KMS in a resource of its own; AWS's key is the default, because objects are sealed already.
   bucket              = var.bucket
   object_lock_enabled = var.object_lock != null
   force_destroy       = var.force_destroy
