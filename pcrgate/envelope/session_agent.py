@@ -16,7 +16,7 @@ from pcrgate.envelope.hpke import HpkePrivateKey, HpkeSuite
 from pcrgate.envelope.materials import SecretBytes
 from pcrgate.envelope.session import Role, Session
 from pcrgate.envelope.session_identity import VerifiedIdentity
-from pcrgate.envelope.session_keys import AGENT_SECRET_BYTES, DATA_KEY_BYTES, key_commitment, session_keys
+from pcrgate.envelope.session_keys import AGENT_SECRET_BYTES, key_commitment, session_keys
 from pcrgate.envelope.session_limits import SessionLimits
 from pcrgate.envelope.session_messages import (
     Hello,
@@ -142,8 +142,6 @@ class AgentHandshake:
         # (3) the data key is sealed to this handshake
         data_key = SecretBytes(bytearray(self._key.open(response.sealed, info=response_info(hashed))))
         with data_key, SecretBytes(self._body.secret) as agent_secret:
-            if len(data_key) != DATA_KEY_BYTES:
-                raise SessionError(ErrorCode.SESSION_OPEN, "a data key was refused")
             commitment = key_commitment(data_key, hashed)
             keys = session_keys(data_key, agent_secret, hashed)
         # (4) confirm it

@@ -173,6 +173,12 @@ def test_a_nonce_without_evidence_begins_none() -> None:
     assert refusal(lambda: boot.accept(boot.agent(nonce=bytes(32)).hello)) is ErrorCode.SESSION_NONCE
 
 
+def test_a_nonce_is_asked_about_before_anything_is_opened() -> None:
+    boot = Stage().boot()
+    hello = dataclasses.replace(Hello.parse(boot.agent(nonce=bytes(32)).hello), sealed=b"garbage").encode()
+    assert refusal(lambda: boot.accept(hello)) is ErrorCode.SESSION_NONCE
+
+
 def test_a_nonce_ages() -> None:
     boot = Stage().boot()
     hello = boot.agent().hello
