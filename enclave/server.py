@@ -149,10 +149,10 @@ class Server:
         try:
             while True:
                 await self._serve_request(connection)
+        except TimeoutError:  # an OSError too, so it comes first
+            self._counters.add(Counter.DEADLINES_MISSED)
         except (_PeerLeft, OSError, asyncio.CancelledError):
             pass  # nobody is left to tell, or the connection made room for another
-        except TimeoutError:
-            self._counters.add(Counter.DEADLINES_MISSED)
         except WireError as error:
             self._counters.add(Counter.FRAMES_REFUSED)
             await self._refuse(connection, error)
