@@ -143,6 +143,10 @@ class Conversation:
         answer = fields_of(reply, "result_id", "state")
         result_id = _result_id(answer["result_id"])
         with self._lock:
+            if result_id in self._sent or result_id in self._outcomes:
+                raise ReceiptError(
+                    ErrorCode.RECEIPT_MISMATCH, "the result is that of an earlier request, expected a new one"
+                )
             self._sent[result_id] = _Sent(sequence=sealed.sequence, content=content)
         return (yield from self._until_ended(result_id, answer, now_ms, deadline_s))
 

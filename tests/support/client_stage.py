@@ -1,6 +1,7 @@
 """The whole way for clients: a real enclave behind a real service, and what its agents trust."""
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tests.support.enclave_stage import (
     open_stage,
     running,
     verifying,
+    wait_until,
 )
 from tests.support.service_stage import ServiceStage, running_service
 
@@ -66,12 +68,19 @@ class ClientStage:
         )
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody takes connections there; a socket's file is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as endpoint:
+        return endpoint.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def open_client_stage(**settings: Any) -> Iterator[ClientStage]:
     """Boot an enclave and serve it until the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="pcrgate-service-"))
     try:
         with open_stage() as stage, open_site(stage) as site, running(site) as enclave:
+            wait_until(lambda: listens(site.socket))
             assert enclave.wait("live").failure is None
             with running_service(folder, link=site.link(), **settings) as service:
                 with service.client(Role.PUBLISHER) as publisher:
