@@ -346,17 +346,19 @@ class EnclaveProcess:
         configuration: Path | None = None,
         command: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        places: Mapping[str, Path] | None = None,
     ) -> None:
         self.site = site
         self.configuration = configuration or site.stage.configuration
-        places = {
+        chosen = {
             "--config": self.configuration,
             "--pki": site.stage.twin.pki_dir,
             "--socket": site.socket,
             "--broker": site.folder / "broker.sock",
             "--relay": site.folder / "relay.sock",
+            **(places or {}),
         }
-        arguments = [str(part) for pair in places.items() for part in pair]
+        arguments = [str(part) for pair in chosen.items() for part in pair]
         kept = {name: os.environ[name] for name in ("PATH", *COVERAGE) if name in os.environ}
         self.process = subprocess.Popen(
             [*(command or (sys.executable, "-m", "local")), "enclave", *arguments],
