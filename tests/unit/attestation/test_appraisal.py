@@ -1,6 +1,6 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from pcrgate.attestation.appraisal import AttestationResult, appraise
 from pcrgate.attestation.checklist import Check
@@ -209,7 +209,11 @@ def test_recipient_keys_are_what_kms_takes() -> None:
     exponent_3 = _spki(rsa.generate_private_key(3, 2048))
     short = _spki(rsa.generate_private_key(65_537, 1024))  # noqa: S505 - refused for it
     curve = _spki(ec.generate_private_key(ec.SECP384R1()))
-    for bad in (None, b"", b"dummy", good + b"\0", good[:-1], exponent_3, short, curve):
+    # readable without the NULL of its algorithm, but not the one form
+    body = bytes.fromhex("300b06092a864886f70d010101") + good[19:]
+    without_null = b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    assert isinstance(load_der_public_key(without_null), rsa.RSAPublicKey)
+    for bad in (None, b"", b"dummy", good + b"\0", good[:-1], without_null, exponent_3, short, curve):
         assert refused(evidence_of(public_key=bad), stated) is ErrorCode.RECIPIENT_KEY
 
 

@@ -113,12 +113,22 @@ def test_an_unusable_key_is_refused(key: bytes, said: str) -> None:
     assert said in stage.refused(document(stage.nsm, key))
 
 
+def without_parameters(der: bytes) -> bytes:
+    """Return a SubjectPublicKeyInfo of RSA, of 256 to 65535 bytes, without the NULL of its algorithm."""
+    algorithm = der[4:19]
+    assert algorithm == bytes.fromhex("300d06092a864886f70d0101010500")
+    body = bytes.fromhex("300b06092a864886f70d010101") + der[19:]
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
+
+
 def test_a_key_in_another_encoding_is_refused() -> None:
     stage = Stage()
     der = spki_der()
     assert der[:2] == b"\x30\x82"
     longer = b"\x30\x83\x00" + der[2:]
-    stage.refused(document(stage.nsm, longer))
+    assert "SubjectPublicKeyInfo" in stage.refused(document(stage.nsm, longer))
+    # Readable, since parameters may be absent, and yet not the bytes that the recipient id is the hash of.
+    assert "exact DER" in stage.refused(document(stage.nsm, without_parameters(der)))
 
 
 @pytest.mark.parametrize("size", [0, DOCUMENT_MAX_BYTES + 1])
