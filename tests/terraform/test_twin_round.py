@@ -12,8 +12,10 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from enclave.configuration import parse_configuration
+from pcrgate.attestation.anchors import Roots
 from pcrgate.cli.main import main
-from pcrgate.kms.configuration import AttestedKmsConfiguration
+from pcrgate.client.trust import TrustedPublisher, TrustPolicy
 from pcrgate.kms.credentials import TemporaryCredentials
 from pcrgate.kms.expectation import ReleaseExpectation
 from pcrgate.twin.clients import attested_client, boto_client, root_credentials, session_credentials
@@ -30,6 +32,9 @@ WORKLOAD_ACCOUNT = "444455556666"
 FOLDER = "environments/twin"
 CONTEXT = {"class": "weights", "name": "demo", "epoch": "1"}
 SESSION_CONTEXT = {"class": "session", "session": "s-1"}
+PUBLISHER_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+"""Spec: RFC 8032, 7.1, test 1."""
+
 IMAGE, NEXT_IMAGE = (Sha384(hashlib.sha384(text).digest()) for text in (b"image one", b"image two"))
 
 
@@ -148,6 +153,9 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
         "administrators": administrators,
         "publisher_principals": [f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/release-pipeline"],
         "measurements_file": str(publisher.file),
+        "manifest_publisher_keys": [PUBLISHER_KEY],
+        "manifest_floor_epoch": 3,
+        "development_roots": [twin.pki.root_fingerprint.hex()],
         "ami_id": images["Images"][0]["ImageId"],
     }
     told = {name: value for name, value in twin.environment().items() if "ACCESS_KEY" not in name}
@@ -172,15 +180,15 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     for name, arn in keys.items():
         live = administrator.get_key_policy(KeyId=arn)["Policy"]
         assert json.loads(live) == json.loads(outputs["key_policies"][name])
-    trust = json.loads(outputs["agent_trust_policy"])
-    assert trust["reference_values"] == [{"name": "v1", "expires": "2099-01-01T00:00:00Z", "pcrs": {"0": IMAGE.hex()}}]
-    assert (
-        trust["key_policy_sha256"]["weights"] == hashlib.sha256(outputs["key_policies"]["weights"].encode()).hexdigest()
-    )
-    configuration = json.loads(outputs["enclave_configuration"])
-    pinned = AttestedKmsConfiguration(pinned_keys=frozenset(KeyArn.parse(arn) for arn in keys.values()))
-    assert (configuration["kms_host"], configuration["region"]) == (pinned.endpoint_host, pinned.region)
-    assert (configuration["key_arns"], configuration["key_account"]) == (keys, pinned.account)
+    # Agents and enclave read what the outputs say.
+    trust = TrustPolicy.parse(outputs["agent_trust_policy"].encode())
+    assert (trust.pcr0, list(trust.pcrs), sorted(trust.regions)) == ((IMAGE,), [], [twin.settings.region])
+    assert trust.roots == Roots.pinned(twin.pki.root_fingerprint)
+    configuration = parse_configuration(outputs["enclave_configuration"].encode(), folder=tmp_path, production=False)
+    assert configuration.pinned_keys == {KeyArn.parse(arn) for arn in keys.values()}
+    assert configuration.development_roots == (twin.pki.root_fingerprint,)
+    assert isinstance(trust.manifest, TrustedPublisher)
+    assert (trust.manifest.keys, trust.manifest.floor_epoch) == (configuration.publisher_keys, 3)
 
     # The publisher seals; the enclave opens, and makes session keys; the parent by itself does neither.
     seal = boto_client(twin, "kms", credentials=role_credentials(twin, outputs["publisher_role_arn"]))

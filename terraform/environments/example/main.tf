@@ -39,12 +39,14 @@ module "deployment" {
   source    = "../../modules/deployment"
   providers = { aws.keys = aws.keys, aws.workload = aws.workload }
 
-  name                 = var.name
-  region               = var.region
-  key_account_id       = var.key_account_id
-  workload_account_id  = var.workload_account_id
-  administrators       = var.administrators
-  publisher_principals = var.publisher_principals
+  name                    = var.name
+  region                  = var.region
+  key_account_id          = var.key_account_id
+  workload_account_id     = var.workload_account_id
+  administrators          = var.administrators
+  publisher_principals    = var.publisher_principals
+  manifest_publisher_keys = var.manifest_publisher_keys
+  manifest_floor_epoch    = var.manifest_floor_epoch
 
   # The file is signed. Terraform cannot check the signature, and a program called from here that did would be one more
   # thing to trust: the pipeline runs `pcrgate measurements verify` before it plans (docs/terraform.md).

@@ -14,6 +14,6 @@ output "agent_trust_policy" {
 }
 
 output "enclave_configuration" {
-  description = "terraform output -raw enclave_configuration > enclave-configuration.json, before the image is built"
+  description = "terraform output -raw enclave_configuration > configuration.json, before the image is built"
   value       = module.deployment.enclave_configuration
 }

@@ -18,6 +18,16 @@ variable "workload_account_id" {
   type        = string
 }
 
+variable "manifest_publisher_keys" {
+  description = "Ed25519 public keys, hex, whose release manifests count."
+  type        = list(string)
+}
+
+variable "manifest_floor_epoch" {
+  description = "Least epoch of a release manifest."
+  type        = number
+}
+
 variable "administrators" {
   description = "Roles that manage the keys; Terraform assumes the first, the second is the way back in."
   type        = list(string)

@@ -61,21 +61,25 @@ module "deployment" {
   source    = "../../modules/deployment"
   providers = { aws.keys = aws.keys, aws.workload = aws.workload }
 
-  name                 = var.name
-  region               = var.region
-  key_account_id       = var.key_account_id
-  workload_account_id  = var.workload_account_id
-  administrators       = var.administrators
-  publisher_principals = var.publisher_principals
-  measurements         = local.measurements
-  vpc_id               = aws_vpc.this.id
-  subnet_id            = aws_subnet.this.id
-  route_table_ids      = [aws_route_table.this.id]
-  ami_id               = var.ami_id
-  client_cidrs         = ["10.20.0.0/16"]
-  bucket               = "${var.name}-weights"
-  trail_bucket         = "${var.name}-trail"
-  force_destroy        = true
-  noncurrent_days      = null # the provider takes a minute to see that a life cycle holds, and a twin keeps nothing anyway
-  record_expiry_days   = null
+  name                    = var.name
+  region                  = var.region
+  key_account_id          = var.key_account_id
+  workload_account_id     = var.workload_account_id
+  administrators          = var.administrators
+  publisher_principals    = var.publisher_principals
+  manifest_publisher_keys = var.manifest_publisher_keys
+  manifest_floor_epoch    = var.manifest_floor_epoch
+  measurements            = local.measurements
+  vpc_id                  = aws_vpc.this.id
+  subnet_id               = aws_subnet.this.id
+  route_table_ids         = [aws_route_table.this.id]
+  ami_id                  = var.ami_id
+  client_cidrs            = ["10.20.0.0/16"]
+  bucket                  = "${var.name}-weights"
+  trail_bucket            = "${var.name}-trail"
+  force_destroy           = true
+  development_roots       = var.development_roots
+  ca_bundle               = var.ca_bundle
+  noncurrent_days         = null # the provider takes a minute to see that a life cycle holds, and a twin keeps nothing anyway
+  record_expiry_days      = null
 }

@@ -29,6 +29,16 @@ variable "credentials" {
   }))
 }
 
+variable "manifest_publisher_keys" {
+  description = "Ed25519 public keys, hex, whose release manifests count."
+  type        = list(string)
+}
+
+variable "manifest_floor_epoch" {
+  description = "Least epoch of a release manifest."
+  type        = number
+}
+
 variable "administrators" {
   description = "Administrators of the keys, made beforehand in the key account; Terraform assumes the first."
   type        = list(string)
@@ -52,6 +62,17 @@ variable "measurements" {
 
 variable "measurements_file" {
   description = "Path of a measurements file, or null."
+  type        = string
+  default     = null
+}
+
+variable "development_roots" {
+  description = "SHA-256 fingerprint of the twin's root, hex: PCRGATE_TWIN_ROOT_SHA256 of pcrgate twin env."
+  type        = list(string)
+}
+
+variable "ca_bundle" {
+  description = "Name of the PEM file with the twin's CA, beside the enclave's configuration."
   type        = string
   default     = null
 }

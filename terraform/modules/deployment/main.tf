@@ -6,6 +6,7 @@ locals {
   parent_arn    = "arn:${var.partition}:iam::${var.workload_account_id}:role/${var.name}-parent"
   publisher_arn = "arn:${var.partition}:iam::${var.workload_account_id}:role/${var.name}-publisher"
 
+  registers   = module.key[var.classes[0]].approved_registers
   key_arns    = { for class, key in module.key : class => key.key_arn }
   sealed_arns = { for class, arn in local.key_arns : class => arn if class != "session" }
 }
@@ -74,7 +75,7 @@ module "host" {
   service_port       = var.service_port
   client_cidrs       = var.client_cidrs
   key_arns           = local.key_arns
-  approved_registers = module.key[var.classes[0]].approved_registers
+  approved_registers = local.registers
   bucket_arns        = [module.bucket.bucket_arn]
   tags               = var.tags
 }

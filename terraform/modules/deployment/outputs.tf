@@ -43,25 +43,39 @@ output "alarm_topic_arn" {
   value       = module.audit.topic_arn
 }
 
+output "approved_measurements" {
+  description = "The approved measurements with names and ends, PCR values by index."
+  value       = module.key[var.classes[0]].reference_values
+}
+
 output "agent_trust_policy" {
-  description = "What agents need in order to appraise evidence, as JSON text for a file: the approved measurements with their ends, the Region, the keys, and the hash of each key policy."
+  description = "The trust policy of agents, as JSON text for a file that pcrgate.client reads: roots, approved measurements, Region, and whose manifests count."
   value = jsonencode({
-    version           = "1"
-    attester          = "enclave"
-    regions           = [var.region]
-    reference_values  = module.key[var.classes[0]].reference_values
-    key_arns          = local.key_arns
-    key_policy_sha256 = { for class, key in module.key : class => key.policy_sha256 }
+    version = 1
+    roots   = jsondecode(length(var.development_roots) == 0 ? jsonencode("aws") : jsonencode(var.development_roots))
+    pcr0    = local.registers["pcr0"]
+    pcrs    = { for register, values in local.registers : trimprefix(register, "pcr") => values if register != "pcr0" }
+    regions = [var.region]
+    manifest = {
+      publisher_keys = var.manifest_publisher_keys
+      floor_epoch    = var.manifest_floor_epoch
+    }
   })
 }
 
 output "enclave_configuration" {
-  description = "What the enclave's image must be built with, as JSON text for a file: keys, account, Region and the host that KMS's certificate must name. It becomes part of PCR0, so a new key means a new image."
+  description = "The configuration that the enclave's image is built with, as JSON text for a file. It becomes part of PCR0, so a new key means a new image."
   value = jsonencode({
-    version     = "1"
-    key_arns    = local.key_arns
-    key_account = var.key_account_id
-    region      = var.region
-    kms_host    = "kms.${var.region}.amazonaws.com"
+    version              = 1
+    publisher_keys       = var.manifest_publisher_keys
+    manifest_floor_epoch = var.manifest_floor_epoch
+    pinned_keys          = values(local.key_arns)
+    allow_multi_region   = false
+    fips                 = false
+    workloads            = var.workloads
+    weights_max_bytes    = var.weights_max_bytes
+    session_lifetime_s   = var.session_lifetime_s
+    ca_bundle            = var.ca_bundle
+    development_roots    = var.development_roots
   })
 }

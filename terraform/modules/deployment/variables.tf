@@ -41,6 +41,27 @@ variable "measurements" {
   nullable    = false
 }
 
+variable "manifest_publisher_keys" {
+  description = "Ed25519 public keys, 64 hex digits each, whose release manifests enclave and agents believe."
+  type        = list(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.manifest_publisher_keys) > 0 && alltrue([for key in var.manifest_publisher_keys : can(regex("^[0-9a-f]{64}$", key))])
+    error_message = "manifest_publisher_keys is empty or holds something else than 64 lower-case hex digits: give the public keys that pcrgate manifest keygen printed."
+  }
+}
+
+variable "manifest_floor_epoch" {
+  description = "Least epoch of a release manifest: what enclave and agents take no older one than."
+  type        = number
+
+  validation {
+    condition     = var.manifest_floor_epoch >= 1 && floor(var.manifest_floor_epoch) == var.manifest_floor_epoch
+    error_message = "manifest_floor_epoch is a whole number from 1: give the epoch of the oldest manifest that may still run."
+  }
+}
+
 variable "administrators" {
   description = "Full ARNs of the roles or users that manage the keys; the provider aws.keys runs as one of them. They exist before this."
   type        = list(string)
@@ -154,6 +175,36 @@ variable "force_destroy" {
   description = "Whether terraform destroy may delete buckets that are not empty. For trials."
   type        = bool
   default     = false
+}
+
+variable "workloads" {
+  description = "Which of the image's workloads start."
+  type        = list(string)
+  default     = ["infer", "validate"]
+}
+
+variable "weights_max_bytes" {
+  description = "Most memory of the enclave for all weights together."
+  type        = number
+  default     = 4294967296
+}
+
+variable "session_lifetime_s" {
+  description = "Longest session, seconds."
+  type        = number
+  default     = 3600
+}
+
+variable "development_roots" {
+  description = "SHA-256 fingerprints of a twin's root, hex. Agents then trust it instead of AWS's; a production image refuses it."
+  type        = list(string)
+  default     = []
+}
+
+variable "ca_bundle" {
+  description = "Name of a PEM file beside the enclave's configuration with the CAs for KMS, or null for those of the image. For a twin."
+  type        = string
+  default     = null
 }
 
 variable "tags" {
