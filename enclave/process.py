@@ -1,6 +1,8 @@
 """Run the enclave as a process: serve from the first moment, boot meanwhile, say nothing anywhere else."""
 
 import asyncio
+import contextlib
+import signal
 import threading
 from collections.abc import Callable, Sequence
 
@@ -24,7 +26,7 @@ def run(
     known: Sequence[Workload] = WORKLOADS,
     listening: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until the process ends.
+    """Serve until the process is told to end.
 
     Args:
         configuration: measured.
@@ -46,4 +48,12 @@ def run(
         threading.Thread(target=boot.run, args=(desk,), name="boot", daemon=True).start()
         listening()
 
-    asyncio.run(server.serve(begin))
+    asyncio.run(_until_terminated(server, begin))
+
+
+async def _until_terminated(server: Server, begin: Callable[[], None]) -> None:
+    """Serve until SIGTERM, then close everything in order."""
+    serving = asyncio.ensure_future(server.serve(begin))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving

@@ -120,6 +120,8 @@ class Server:
         connection = _Connection(accepted, sending_since=_now())
         self._open.add(connection)
         connection.task = asyncio.get_running_loop().create_task(self._serve_connection(connection))
+        # Not in the task itself: one that is ended before its first step never runs any of its lines.
+        connection.task.add_done_callback(lambda _: accepted.close())
 
     def _evict(self, candidates: Iterable[_Connection]) -> bool:
         """End the connection that has been sending for the longest, and return whether there was one."""
@@ -158,7 +160,6 @@ class Server:
             await self._refuse(connection, error)
         finally:
             self._forget(connection)
-            connection.endpoint.close()
 
     async def _serve_request(self, connection: _Connection) -> None:
         """Read one request, carry it out, answer it.

@@ -120,8 +120,8 @@ class TestAgent:
             "purpose": purpose,
             "nonce": os.urandom(16),
             "expires_ms": now_ms() + 60_000,
-            **changes,
         }
+        fields.update(changes)
         raw = encode(fields)
         return encode({"action": raw, "signature": self.key.sign(action_signed(raw))})
 

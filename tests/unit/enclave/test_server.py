@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_when_all_are_at_work_the_next_is_turned_away(tmp_path: Path) -> None:
         for endpoint in busy:
             endpoint.sendall(frame)
         while running.counters.exact(Counter.REQUESTS) < 2:
-            pass
+            time.sleep(0.005)
         with running.dial() as refused:
             assert read_all(refused) == b""
         assert running.counters.exact(Counter.CONNECTIONS_REFUSED) == 1
@@ -183,7 +184,7 @@ def test_memory_that_is_spoken_for_is_not_given_twice(tmp_path: Path) -> None:
     with serving(tmp_path / "s", waiting, limits) as running, running.dial() as first, running.dial() as second:
         first.sendall(request)
         while running.counters.exact(Counter.REQUESTS) < 1:
-            pass
+            time.sleep(0.005)
         second.sendall(request)
         assert problem_over(second).code == "wire-busy"
         assert read_all(second) == b""
@@ -221,7 +222,7 @@ def test_a_lane_that_is_full_turns_away_and_others_go_on(tmp_path: Path) -> None
         for endpoint in waiting_ones:
             endpoint.sendall(request)
         while running.counters.exact(Counter.REQUESTS) < slow:
-            pass
+            time.sleep(0.005)
         assert running.ask(wire.StatusRequest()) == STATUS
         with running.dial() as late:
             late.sendall(request)
@@ -262,7 +263,7 @@ def test_a_peer_that_does_not_take_its_answer_is_left(tmp_path: Path) -> None:
     with serving(tmp_path / "s", lambda _: big) as running, running.dial() as endpoint:
         endpoint.sendall(wire.encode_message(wire.ReceiptsRequest(first=0)))
         while not running.counters.exact(Counter.DEADLINES_MISSED):
-            pass
+            time.sleep(0.005)
         assert len(read_all(endpoint)) < 512_000
 
 
