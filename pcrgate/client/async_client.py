@@ -8,10 +8,12 @@ from typing import Final, Protocol, Self, TypeVar
 import httpx
 
 from pcrgate.client.attesting import Attested, attesting
+from pcrgate.client.auditing import chain_of
 from pcrgate.client.client import RESULT_WAIT_S, Ledgers, wall_clock_ms
-from pcrgate.client.conversation import Conversation, Outcome, chain_of, conversing
+from pcrgate.client.conversation import Conversation, conversing
 from pcrgate.client.exchange import Flow, Reply, Request
 from pcrgate.client.ledger import Ledger
+from pcrgate.client.outcome import Outcome
 from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
 from pcrgate.client.trust import TrustPolicy
 from pcrgate.client.work import Action, Tensor, action_request, inference_request, read_outputs

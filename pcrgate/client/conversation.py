@@ -16,15 +16,16 @@ from pcrgate.attestation.cbor import encode
 from pcrgate.client.attesting import Attested
 from pcrgate.client.exchange import Flow, Reply, Request, fields_of, octets, refusal_of, to_base64
 from pcrgate.client.ledger import Ledger
+from pcrgate.client.outcome import Outcome, PendingError, WorkloadRefusalError
 from pcrgate.client.work import read_map
 from pcrgate.envelope.session import Role
 from pcrgate.envelope.session_agent import AgentHandshake, Established, GrantKey
 from pcrgate.envelope.session_fields import pack
 from pcrgate.envelope.session_limits import SessionLimits
 from pcrgate.envelope.session_signature import verify_es384
-from pcrgate.errors import CborError, ClientError, ErrorCode, PcrgateError, ReceiptError
+from pcrgate.errors import CborError, ClientError, ErrorCode, ReceiptError
 from pcrgate.receipts.claims import Decision
-from pcrgate.receipts.verification import VerifiedReceipt, match_receipt, verify_chain
+from pcrgate.receipts.verification import VerifiedReceipt, match_receipt
 from pcrgate.units import Sha384
 
 GOODBYE: Final = b"pcrgate/goodbye/v1"
@@ -35,52 +36,6 @@ REPORT_LABEL: Final = b"pcrgate/report/v1"
 
 WAIT_S: Final = 30
 """How long the service is asked to wait with an answer for a result."""
-
-RECEIPT_PAGES_MAX: Final = 4096
-"""Most pages of a chain: a million receipts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Hold the result of a request, with what proves it.
-
-    Attributes:
-        result: as the workload defines it; hidden.
-        receipt: verified, and about exactly this request and result.
-        report_signature: 96 bytes by the receipt key over the result, for workloads that report; verified.
-        result_id: the service's name for it.
-    """
-
-    result: bytes = field(repr=False)
-    receipt: VerifiedReceipt
-    report_signature: bytes | None
-    result_id: str
-
-
-class WorkloadRefusalError(PcrgateError):
-    """The enclave refused a request, and its receipt says so.
-
-    Attributes:
-        receipt: verified, and about exactly this request.
-    """
-
-    def __init__(self, code: ErrorCode, detail: str, receipt: VerifiedReceipt) -> None:
-        """Take what the enclave said under the session's key."""
-        super().__init__(code, detail)
-        self.receipt: Final = receipt
-
-
-class PendingError(ClientError):
-    """The result was not there in time.
-
-    Attributes:
-        result_id: to ask again with.
-    """
-
-    def __init__(self, result_id: str) -> None:
-        """Take the service's name for the result."""
-        super().__init__(ErrorCode.CLIENT_PENDING, f"result {result_id} is not there yet, expected it in time")
-        self.result_id: Final = result_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,35 +258,6 @@ def conversing(
     confirmed = ledger.take(octets(fields_of(reply, "receipt")["receipt"], "receipt"))
     _accepted(confirmed, _digest(established.ticket), established.session_id, agent_id)
     return Conversation(attested, established, agent_id, ledger)
-
-
-def chain_of(ledger: Ledger) -> Flow[tuple[VerifiedReceipt, ...]]:
-    """Return all receipts of the boot from the first on, once they are one chain that holds every one of the agent's.
-
-    Raises:
-        ReceiptError: ``receipt-gap`` when one is missing, or what a receipt is refused with.
-        RemoteRefusalError: with the service's code.
-    """
-    boot, after, found = ledger.identity.statement.boot_id.hex(), 0, list[VerifiedReceipt]()
-    for _ in range(RECEIPT_PAGES_MAX):
-        query = {"boot": boot, "after": str(after)}
-        reply = yield Request(method="GET", path="/v1/receipts", query=query, repeatable=True)
-        entries = fields_of(reply, "receipts")["receipts"]
-        if type(entries) is not list or not all(type(entry) is dict for entry in entries):
-            raise ClientError(ErrorCode.CLIENT_ANSWER, "receipts is not a list of objects")
-        if not entries:
-            break
-        page = [octets(entry.get("receipt"), "receipt") for entry in entries]
-        found += verify_chain(page, ledger.identity, after=found[-1] if found else None)
-        after = found[-1].claims.observed.sequence
-    for receipt in found:
-        ledger.take(receipt.receipt)
-    own = ledger.receipts
-    if len(own) > len(found):
-        raise ReceiptError(
-            ErrorCode.RECEIPT_GAP, f"the service told {len(found)} receipts, expected at least {len(own)}"
-        )
-    return tuple(found)
 
 
 def _accepted(receipt: VerifiedReceipt, digest: Sha384, session_id: bytes, agent_id: str) -> None:

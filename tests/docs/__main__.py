@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.docs import command_line, error_codes, terraform_reference
+from tests.docs import command_line, error_codes, rest_api, terraform_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/errors.md": error_codes.render,
     "docs/cli.md": command_line.render,
+    "docs/api.md": rest_api.render,
     "docs/terraform-reference.md": terraform_reference.render,
 }
 

@@ -9,8 +9,8 @@ import pytest
 from pcrgate.attestation.cbor import CborValue, decode
 from pcrgate.client.async_client import AsyncClient
 from pcrgate.client.client import Client
-from pcrgate.client.conversation import PendingError, WorkloadRefusalError
 from pcrgate.client.exchange import RemoteRefusalError, Reply, Request
+from pcrgate.client.outcome import PendingError, WorkloadRefusalError
 from pcrgate.client.work import Action, Tensor
 from pcrgate.errors import ErrorCode, PcrgateError
 from pcrgate.receipts.claims import Decision
