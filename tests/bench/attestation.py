@@ -85,7 +85,7 @@ def _document() -> tuple[bytes, Roots]:
         ):
             return entry["bytes"], AWS_ROOTS
     sys.stderr.write("no recordings: measuring a document of the software NSM\n")
-    pki = DevPki(b"bench")
+    pki = DevPki(b"the seed of this benchmark's PKI")
     roots = Roots.pinned(pki.root_fingerprint)
     client = NsmClient(SoftwareNsm(pki=pki, pcrs={0: Sha384(b"b" * 48)}), roots=roots)
     return client.attestation(public_key=None, user_data=None, nonce=b"n" * 32).document, roots

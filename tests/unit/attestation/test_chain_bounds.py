@@ -1,13 +1,17 @@
 """The chain at its edges: the last and first millisecond of validity, and a cache that nothing forged gets into."""
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from pcrgate.attestation.anchors import Roots
-from pcrgate.attestation.chain import ChainCache
+from pcrgate.attestation.chain import ChainCache, link_chain
+from pcrgate.attestation.cose import parse_sign1
+from pcrgate.attestation.document import parse_payload
+from pcrgate.attestation.names import launch_cautions
 from pcrgate.attestation.verifier import Live, Recorded, verify
 from pcrgate.errors import ErrorCode, EvidenceError
 from tests.unit.attestation.documents import ROOTS, document
@@ -42,6 +46,19 @@ def test_a_certificate_begins_at_its_first_second_less_the_skew(skew_s: int) -> 
     first_ms = (LEAF.not_before_s - skew_s) * 1000
     assert code(first_ms) is ErrorCode.EVIDENCE_FROM_FUTURE  # three seconds before the document; the chain is valid
     assert code(first_ms - 1) is ErrorCode.CERTIFICATE_NOT_YET_VALID
+
+
+def test_a_launch_is_late_from_the_millisecond_after_the_timestamp() -> None:
+    parsed = parse_payload(parse_sign1(DOCUMENT).payload)
+    leaf = link_chain(parsed, ROOTS, None, frozenset()).certificates[-1]
+    instance = parsed.module_id.partition("-enc")[0]
+
+    def labels(launched_ms: int) -> set[str]:
+        module_id = f"{instance}-enc{launched_ms:012x}0000"
+        return {caution.label for caution in launch_cautions(dataclasses.replace(parsed, module_id=module_id), leaf)}
+
+    assert "launch-after-timestamp" in labels(parsed.timestamp_ms + 1)
+    assert "launch-after-timestamp" not in labels(parsed.timestamp_ms)
 
 
 def forged() -> list[Path]:
