@@ -62,7 +62,7 @@ GROUPS: Final = (
     Group(name="seal", extra="enclave", summary="Encrypt secrets for release."),
     Group(name="receipt", extra="cli", summary="Check receipts and chains of receipts."),
     Group(name="agent", extra="client", summary="Call an attested service."),
-    Group(name="publish", extra="enclave", summary="Put a release where enclaves find it."),
+    Group(name="publish", extra="client", summary="Put a release where enclaves find it."),
 )
 """Every group there will be; a group whose module is not in the tree yet is not mounted."""
 

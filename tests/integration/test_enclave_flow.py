@@ -236,4 +236,3 @@ def test_pcr0_covers_every_file_of_the_enclave(site: Site, tmp_path: Any) -> Non
         path.write_bytes(original)
     (tmp_path / "enclave" / "added.py").write_text("")
     assert measure(configuration, None, root=tmp_path) != before
-

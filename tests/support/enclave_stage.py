@@ -4,6 +4,7 @@ parent with relay and broker, and the enclave as a process of its own."""
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -379,7 +380,7 @@ class EnclaveProcess:
 
     def wait(self, *phases: str) -> StatusAnswer:
         """Wait for one of these phases."""
-        wait_until(lambda: self.site.socket.exists() or self.process.poll() is not None)
+        wait_until(lambda: _listens(self.site.socket) or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.communicate()[1].decode()[-2000:]
         found: list[StatusAnswer] = []
 
@@ -425,6 +426,16 @@ def ask(site: Site, message: Message, expected: Any, timeout_s: float = 30.0) ->
             await link.close()
 
     return site.parent.run(asked(), timeout_s + 10)
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether somebody accepts: the file of a socket is there a moment before its owner listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(reached: Any, timeout_s: float = START_TIMEOUT_S) -> None:
