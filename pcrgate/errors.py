@@ -127,7 +127,7 @@ class ErrorCode(Enum):
     USAGE_PCR_INDEX = ("usage-pcr-index", Category.USAGE, "A PCR index is out of range.", "Give an index from 0 to 31.")
     USAGE_NONCE = ("usage-nonce", Category.USAGE, "A nonce is too short or too long.", "Give 16 to 1024 bytes.")
     USAGE_KEY_ARN = ("usage-key-arn", Category.USAGE, "Not a full key ARN.", "Give the ARN of the key itself; aliases and bare ids are refused.")
-    USAGE_POLICY = ("usage-policy", Category.USAGE, "An appraisal policy that cannot be meant: no PCR0, or an all-zero expectation.", "State at least one reference value for PCR0 (PCR4, 7 and 12 for NitroTPM).")
+    USAGE_POLICY = ("usage-policy", Category.USAGE, "An appraisal policy that cannot be meant: no PCR0, or an all-zero expectation.", "The message names what is missing or cannot be; an enclave needs a PCR0, a NitroTPM PCR4, 7 and 12.")
     USAGE_TIME = ("usage-time", Category.USAGE, "A time or duration that cannot be meant.", "Give seconds, or an RFC 3339 time with its offset.")
     USAGE_NSM = ("usage-nsm", Category.USAGE, "A software NSM or development PKI that cannot be meant: its seed, module id, region or registers.", "The message says which value and what is expected.")
     USAGE_FILE = ("usage-file", Category.USAGE, "A file cannot be read or written.", "Check the path and its permissions.")
@@ -246,7 +246,7 @@ class ErrorCode(Enum):
     TWIN_STATE_CORRUPT = ("twin-state-corrupt", Category.USAGE, "The journal in the state directory is damaged.", "Restore the directory, or begin with an empty one.")
     TWIN_STATE_VERSION = ("twin-state-version", Category.USAGE, "The state was written by another version of the twin.", "Use the version that wrote it, or begin with an empty directory.")
     # --- prover ------------------------------------------------------------------------------------------------------
-    PROVE_QUESTION = ("prove-question", Category.KEY_POLICY, "What is to be proven cannot be meant: no or zero measurements, or a policy of the wrong kind.", "Approve at least one non-zero PCR0, or NitroTPM PCR4, PCR7 and PCR12 together.")
+    PROVE_QUESTION = ("prove-question", Category.KEY_POLICY, "What is to be proven cannot be meant: no or zero measurements, or a policy of the wrong kind.", "The message names what is missing or cannot be; approve a PCR0, or NitroTPM PCR4, 7 and 12 together.")
     PROVE_LIMIT = ("prove-limit", Category.KEY_POLICY, "The policies name more principals or condition keys than the prover takes.", "Split the policy; no real key policy comes near the limit in the message.")
     # --- session and receipts ------------------------------------------------------------------------------------------
     SESSION_MESSAGE = ("session-message", Category.SESSION, "A handshake message, ticket or key is not of the specified form.", "The sender's bytes are wrong or were changed on the way; start the handshake again.")

@@ -1,10 +1,16 @@
 """What holds for every test: no network unless marked, and Hypothesis that tells how to repeat a failure."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that: tests of Ctrl-C need it as a terminal
+# would leave it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
