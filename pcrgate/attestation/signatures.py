@@ -22,6 +22,10 @@ THREADS: Final = 2
 """Default number of threads, the caller's own counted: a cold document has five signatures, a warm one has one."""
 
 
+_WORTH_A_THREAD: Final = 2
+"""Claims a thread must find to be started: waking an idle core takes about as long as checking one."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureClaim:
     """Claim that a key signed these bytes.
@@ -42,7 +46,7 @@ class SignatureClaim:
 def verify_signatures(claims: Sequence[SignatureClaim], threads: int = THREADS) -> None:
     """Return once every claim holds; what was not checked, for whatever reason, does not hold.
 
-    Threads live for this call only: there is no pool that a fork could break. With one claim none is started.
+    Threads live for this call only: there is no pool that a fork could break. Below four claims none is started.
 
     Args:
         claims: in the order in which their refusals take precedence.
@@ -66,7 +70,9 @@ def verify_signatures(claims: Sequence[SignatureClaim], threads: int = THREADS) 
                 continue
             valid[index] = True
 
-    helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(claims)) - 1)]
+    helpers = [
+        threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(claims) // _WORTH_A_THREAD) - 1)
+    ]
     started = [helper for helper in helpers if _start(helper)]
     work()
     for helper in started:

@@ -40,9 +40,19 @@ def test_without_a_thread_to_be_had_the_caller_does_it_all(monkeypatch: pytest.M
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", exhausted)
-    verify_signatures([claim(0), claim(1)])
+    verify_signatures([claim(number) for number in range(4)])
     with pytest.raises(ForgedEvidenceError, match="claim 1"):
-        verify_signatures([claim(0), claim(1, holds=False)])
+        verify_signatures([claim(number, holds=number != 1) for number in range(4)])
+
+
+def test_a_thread_is_started_only_when_it_finds_two_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda helper: started.append(helper))
+    monkeypatch.setattr(threading.Thread, "join", lambda _: None)
+    for count, helpers in ((1, 0), (2, 0), (3, 0), (4, 1), (5, 1)):
+        started.clear()
+        verify_signatures([claim(number) for number in range(count)])
+        assert len(started) == helpers
 
 
 def test_what_breaks_a_check_leaves_the_claim_unproven() -> None:
