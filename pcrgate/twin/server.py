@@ -2,7 +2,8 @@
 
 moto's ``DomainDispatcherApplication`` takes the factory of its applications as an argument; ours answers for ``kms``,
 in part for ``cloudtrail`` and ``sts``, and leaves everything else to moto. Nothing of moto is patched. moto's state
-(IAM, STS, S3, ...) is one a process, so two twins in one process share users and roles, but no keys.
+(IAM, STS, S3, ...) is one a process, so two twins that run at once in one process share users and roles, but no keys;
+the last of them to stop clears it, and the next twin begins with an empty cloud.
 """
 
 import tempfile
@@ -18,6 +19,7 @@ from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.twin.accounts import Accounts
 from pcrgate.twin.audit import AuditTrail
 from pcrgate.twin.clock import TwinClock
+from pcrgate.twin.cloud import shared_cloud
 from pcrgate.twin.cloudtrail_app import CloudTrailApp
 from pcrgate.twin.control_app import PREFIX, ControlApp, ControlParts
 from pcrgate.twin.counters import CallCounters
@@ -79,6 +81,7 @@ class Twin:
             self.modes: Final = Modes(settings.modes, clock_ms=self.clock)
             self.audit: Final = AuditTrail(clock_ms=self.clock)
             self.counters: Final = CallCounters()
+            opening.enter_context(shared_cloud())
             self.accounts: Final = Accounts(identity.bootstrap)
             store = MemoryStore() if settings.state_dir is None else DirectoryStore(settings.state_dir / "kms")
             self._kms: Final = KmsService(

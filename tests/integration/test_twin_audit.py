@@ -57,7 +57,10 @@ def test_events_are_paged_and_each_region_has_its_own(kms_twin: Twin) -> None:
 
 
 def test_the_rest_of_cloudtrail_is_motos(kms_twin: Twin) -> None:
-    assert root_client(kms_twin, "cloudtrail").list_trails()["Trails"] == []
+    boto_client(kms_twin, "s3", region="us-east-1").create_bucket(Bucket="trail")
+    trails = root_client(kms_twin, "cloudtrail")
+    trails.create_trail(Name="audit", S3BucketName="trail")
+    assert [trail["Name"] for trail in trails.list_trails()["Trails"]] == ["audit"]
 
 
 def test_the_records_are_read_and_forgotten_over_the_control_endpoint(kms_twin: Twin) -> None:

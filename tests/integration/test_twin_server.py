@@ -37,6 +37,17 @@ def test_http_and_https_serve_the_same_twin(kms_twin: Twin) -> None:
     assert kms_twin.url == kms_twin.https_url
 
 
+def test_the_last_twin_to_stop_leaves_an_empty_cloud() -> None:
+    settings = TwinSettings(http_port=0)
+    with Twin(settings) as first:
+        with Twin(settings) as second:
+            boto_client(second, "s3", region="us-east-1").create_bucket(Bucket="kept")
+        found = boto_client(first, "s3", region="us-east-1").list_buckets()["Buckets"]
+        assert [bucket["Name"] for bucket in found] == ["kept"]
+    with Twin(settings) as next_one:
+        assert boto_client(next_one, "s3", region="us-east-1").list_buckets()["Buckets"] == []
+
+
 def test_another_ca_is_not_believed(kms_twin: Twin) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"{kms_twin.https_url}/_twin/health", timeout=10)

@@ -33,6 +33,12 @@ def test_samples_are_taken_in_turns_and_both_ways() -> None:
     assert "".join(calls) == "aabb" + "abba" * 2  # warm-up and trial, then the turns
 
 
+def test_a_group_is_a_module_that_has_figures() -> None:
+    found = bench.groups()
+    assert {"attestation", "policy", "weights"} <= set(found)
+    assert not {"policy_evaluator", "figure", "__main__"} & set(found)
+
+
 def test_one_group_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = tmp_path / "build" / "bench.json"
     figures = {"one": [Figure.at_most("a", 1, "x", 2)], "two": [Figure.at_most("b", 3, "x", 2)]}
