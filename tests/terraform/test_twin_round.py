@@ -1,8 +1,9 @@
-"""The whole way against the twin, over two accounts: sign, apply, prove, release, tamper, roll over, refuse, destroy."""
+"""The whole way against the twin, over two accounts: sign, apply, prove, release to the enclave's process, tamper, roll
+over, refuse, destroy."""
 
-import dataclasses
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,71 +16,32 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from enclave.configuration import parse_configuration
 from pcrgate.attestation.anchors import Roots
 from pcrgate.cli.main import main
-from pcrgate.client.trust import TrustedPublisher, TrustPolicy
-from pcrgate.kms.credentials import TemporaryCredentials
-from pcrgate.kms.expectation import ReleaseExpectation
-from pcrgate.twin.clients import attested_client, boto_client, root_credentials, session_credentials
-from pcrgate.twin.nsm import SoftwareNsm
+from pcrgate.client.trust import TrustedPublisher
+from pcrgate.client.work import Tensor
+from pcrgate.errors import AppraisalError
+from pcrgate.twin.clients import boto_client, root_credentials
 from pcrgate.twin.server import Twin
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.units import KeyArn, Sha384
+from tests.support.client_stage import ClientStage
+from tests.support.enclave_stage import PUBLISHER, WEIGHTS, verifying
 from tests.support.terraform import Terraform
 from tests.support.twin_stage import make_role
 from tests.terraform.filter_patterns import matches
+from tests.terraform.provisioned import ProvisionedStage, role_credentials, trust_policy
 from tests.terraform.working_copy import WorkingCopy
 
 WORKLOAD_ACCOUNT = "444455556666"
 FOLDER = "environments/twin"
 CONTEXT = {"class": "weights", "name": "demo", "epoch": "1"}
-SESSION_CONTEXT = {"class": "session", "session": "s-1"}
-PUBLISHER_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-"""Spec: RFC 8032, 7.1, test 1."""
-
-IMAGE, NEXT_IMAGE = (Sha384(hashlib.sha384(text).digest()) for text in (b"image one", b"image two"))
+FLOOR_EPOCH = 3
+PLACEHOLDER = Sha384(hashlib.sha384(b"no image measures so").digest())
 
 
 @pytest.fixture
 def twin() -> Iterator[Twin]:
     with Twin(TwinSettings(http_port=0, https_port=0, other_accounts=(WORKLOAD_ACCOUNT,))) as running:
         yield running
-
-
-def role_credentials(twin: Twin, arn: str) -> TemporaryCredentials:
-    account = arn.split(":")[4]
-    sts = boto_client(twin, "sts", credentials=root_credentials(twin, account))
-    return session_credentials(sts.assume_role(RoleArn=arn, RoleSessionName="round"))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Enclave:
-    """Stand where the enclave's process will: an NSM of one image, and the attested client with the parent's credentials."""
-
-    twin: Twin
-    image: Sha384
-    keys: Mapping[str, str]
-    parent: TemporaryCredentials
-
-    def client(self) -> Any:
-        nsm = SoftwareNsm(pki=self.twin.pki, pcrs={0: self.image}, clock=self.twin.clock)
-        weights = ReleaseExpectation(
-            operation="Decrypt", key_arn=KeyArn.parse(self.keys["weights"]), encryption_context=CONTEXT
-        )
-        session = ReleaseExpectation(
-            operation="GenerateDataKey", key_arn=KeyArn.parse(self.keys["session"]), encryption_context=SESSION_CONTEXT
-        )
-        return attested_client(self.twin, nsm, weights, session, credentials=self.parent)
-
-    def open_weights(self, blob: bytes) -> bytes:
-        answer = self.client().decrypt(KeyId=self.keys["weights"], CiphertextBlob=blob, EncryptionContext=CONTEXT)
-        plaintext: bytes = answer["Plaintext"]
-        return plaintext
-
-    def session_key(self) -> bytes:
-        answer = self.client().generate_data_key(
-            KeyId=self.keys["session"], KeySpec="AES_256", EncryptionContext=SESSION_CONTEXT
-        )
-        key: bytes = answer["Plaintext"]
-        return key
 
 
 class Publisher:
@@ -134,10 +96,17 @@ def policy_without_gates(policy: str, administrator: str, parent: str) -> str:
     return json.dumps(opened)
 
 
+def inferred(stage: ClientStage, outputs: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return what an agent gets that trusts what Terraform's output says, and nothing else."""
+    ones = Tensor(type="float32", shape=(4,), data=struct.pack("<4f", 1, 1, 1, 1))
+    with stage.client(trust=trust_policy(outputs)) as client, client.session() as session:
+        return struct.unpack("<4f", session.infer("adder", {"x": ones})["y"].data)
+
+
 @pytest.mark.terraform
 @pytest.mark.network
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     administrators = [make_role(twin, name, "kms:*") for name in ("key-administrator", "break-glass")]
     bootstrap = {account: root_credentials(twin, account) for account in (twin.settings.account, WORKLOAD_ACCOUNT)}
@@ -153,9 +122,10 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
         "administrators": administrators,
         "publisher_principals": [f"arn:aws:iam::{WORKLOAD_ACCOUNT}:role/release-pipeline"],
         "measurements_file": str(publisher.file),
-        "manifest_publisher_keys": [PUBLISHER_KEY],
-        "manifest_floor_epoch": 3,
+        "manifest_publisher_keys": [PUBLISHER.public_key().public_bytes_raw().hex()],
+        "manifest_floor_epoch": FLOOR_EPOCH,
         "development_roots": [twin.pki.root_fingerprint.hex()],
+        "ca_bundle": "ca.pem",
         "ami_id": images["Images"][0]["ImageId"],
     }
     told = {name: value for name, value in twin.environment().items() if "ACCESS_KEY" not in name}
@@ -164,65 +134,76 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     declared = [word for arn in administrators for word in ("--administrator", arn)]
     copy.init(FOLDER)
 
-    # Apply, and nothing is left to change.
-    approved = publisher.publish(v1=IMAGE)
+    # 1. The keys first, for a measurement that no image has: the image holds their ARNs, and its measurement is not yet.
+    publisher.publish(nobody=PLACEHOLDER)
     copy.run(FOLDER, "apply", "-auto-approve", "-input=false")
+    stage = ProvisionedStage(tmp_path, twin, outputs_of(copy.show_json(FOLDER)))
+
+    # 2. The image is measured with the configuration that Terraform put out, approved, applied; nothing is left to change.
+    approved = publisher.publish(v1=stage.measured())
+    copy.run(FOLDER, "apply", "-auto-approve", "-input=false", "-refresh=false")
     copy.run(FOLDER, "plan", "-input=false", "-detailed-exitcode")
 
-    # Every key of the state is proven, and KMS holds what the state says.
+    # 3. Every key of the state is proven, and KMS holds what the state says.
     state = copy.show_json(FOLDER)
     (tmp_path / "state.json").write_text(json.dumps(state))
     assert publisher.command("policy", "prove", str(tmp_path / "state.json"), *approved, *declared)[0] == 0
-    outputs = {name: one["value"] for name, one in state["values"]["outputs"].items()}
+    outputs = outputs_of(state)
     keys: dict[str, str] = outputs["key_arns"]
     assert keys.keys() == {"weights", "session", "credentials"}
     administrator = boto_client(twin, "kms", credentials=role_credentials(twin, administrators[0]))
     for name, arn in keys.items():
         live = administrator.get_key_policy(KeyId=arn)["Policy"]
         assert json.loads(live) == json.loads(outputs["key_policies"][name])
-    # Agents and enclave read what the outputs say.
-    trust = TrustPolicy.parse(outputs["agent_trust_policy"].encode())
-    assert (trust.pcr0, list(trust.pcrs), sorted(trust.regions)) == ((IMAGE,), [], [twin.settings.region])
+    # Agents and enclave read what the outputs say; the configuration is the one that was measured.
+    assert outputs["enclave_configuration"] == stage.configuration.read_text()
+    trust = trust_policy(outputs)
+    assert (trust.pcr0, list(trust.pcrs), sorted(trust.regions)) == ((stage.measured(),), [], [twin.settings.region])
     assert trust.roots == Roots.pinned(twin.pki.root_fingerprint)
     configuration = parse_configuration(outputs["enclave_configuration"].encode(), folder=tmp_path, production=False)
     assert configuration.pinned_keys == {KeyArn.parse(arn) for arn in keys.values()}
-    assert configuration.development_roots == (twin.pki.root_fingerprint,)
     assert isinstance(trust.manifest, TrustedPublisher)
-    assert (trust.manifest.keys, trust.manifest.floor_epoch) == (configuration.publisher_keys, 3)
+    assert trust.manifest.keys == configuration.publisher_keys == (verifying(PUBLISHER),)
+    assert trust.manifest.floor_epoch == configuration.manifest_floor_epoch == FLOOR_EPOCH
 
-    # The publisher seals; the enclave opens, and makes session keys; the parent by itself does neither.
-    seal = boto_client(twin, "kms", credentials=role_credentials(twin, outputs["publisher_role_arn"]))
-    blob = seal.encrypt(KeyId=keys["weights"], Plaintext=b"sealed weights' key", EncryptionContext=CONTEXT)[
-        "CiphertextBlob"
-    ]
-    parent = role_credentials(twin, outputs["parent_role_arn"])
-    by_itself = boto_client(twin, "kms", credentials=parent)
-    unattested = {"KeyId": keys["weights"], "CiphertextBlob": blob, "EncryptionContext": CONTEXT}
-    first = Enclave(twin=twin, image=IMAGE, keys=keys, parent=parent)
-    following = dataclasses.replace(first, image=NEXT_IMAGE)
-    twin.audit.clear()
-    assert first.open_weights(blob) == b"sealed weights' key"
-    assert len(first.session_key()) == 32
+    # 4. The enclave's process is released the weights and makes session keys; who agrees with Terraform is answered.
     patterns: dict[str, str] = outputs["alarm_patterns"]
+    twin.audit.clear()
+    with stage.boot() as enclave:
+        assert enclave.wait("live").failure is None
+        with stage.serve(enclave) as served:
+            assert inferred(served, outputs) == tuple(1 + weight for weight in WEIGHTS)
     assert alarms(twin, patterns) == set()
+
+    # 5. Parent and publisher by themselves are refused, and so is the enclave with one byte more.
+    seal = boto_client(twin, "kms", credentials=role_credentials(twin, outputs["publisher_role_arn"]))
+    by_itself = boto_client(twin, "kms", credentials=role_credentials(twin, outputs["parent_role_arn"]))
+    blob = seal.encrypt(KeyId=keys["weights"], Plaintext=b"a data key", EncryptionContext=CONTEXT)["CiphertextBlob"]
+    unattested = {"KeyId": keys["weights"], "CiphertextBlob": blob, "EncryptionContext": CONTEXT}
     assert refused(by_itself.decrypt, **unattested) == "AccessDeniedException"
-    assert refused(following.open_weights, blob) == "AccessDeniedException"
     assert refused(seal.decrypt, **unattested) == "AccessDeniedException"
+    tampered = stage.tampered()
+    assert tampered.pcr0 != stage.measured()
+    twin.audit.clear()
+    with stage.boot(tampered) as enclave:
+        assert enclave.wait("live").failure == "weights-header"
+    assert denied_decrypts(twin) == 1
     assert alarms(twin, patterns) == {"release-denied"}
 
-    # An administrator in the wrong hands opens the policy: the alarms hear of it, and the next plan sees it. The parent
+    # 6. An administrator in the wrong hands opens the policy: the alarms hear of it, and the next plan sees it. The parent
     # is still refused: its role's own policy denies what is not attested.
     twin.audit.clear()
     opened = policy_without_gates(outputs["key_policies"]["weights"], administrators[0], outputs["parent_role_arn"])
     administrator.put_key_policy(KeyId=keys["weights"], PolicyName="default", Policy=opened)
     assert refused(by_itself.decrypt, **unattested) == "AccessDeniedException"
-    assert administrator.decrypt(**unattested)["Plaintext"] == b"sealed weights' key"
+    assert administrator.decrypt(**unattested)["Plaintext"] == b"a data key"
     grant = {"KeyId": keys["weights"], "GranteePrincipal": outputs["parent_role_arn"], "Operations": ["Decrypt"]}
     assert refused(administrator.create_grant, **grant) == "AccessDeniedException"
     assert alarms(twin, patterns) == {"put-key-policy", "release-without-recipient", "create-grant", "release-denied"}
 
-    # The next image: the plan is proven before it is applied, and takes the opened policy back with it.
-    approved = publisher.publish(v2=NEXT_IMAGE)
+    # 7. Another PCR0 is approved in place of the first: the plan is proven before it is applied, and takes the opened
+    # policy back with it. What was live before is refused now, and what was refused is released to.
+    approved = publisher.publish(v2=tampered.pcr0)
     copy.run(FOLDER, "plan", "-input=false", "-out=next.plan")
     plan = copy.show_json(FOLDER, "next.plan")
     assert 'module.deployment.module.key["weights"].aws_kms_key.this' in {
@@ -231,11 +212,20 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert publisher.command("policy", "prove", str(tmp_path / "plan.json"), *approved, *declared)[0] == 0
     copy.run(FOLDER, "apply", "-input=false", "next.plan")
-    assert refused(first.open_weights, blob) == "AccessDeniedException"
     assert refused(administrator.decrypt, **unattested) == "AccessDeniedException"
-    assert following.open_weights(blob) == b"sealed weights' key"
+    twin.audit.clear()
+    with stage.boot() as enclave:
+        assert enclave.wait("live").failure == "weights-header"
+    assert denied_decrypts(twin) == 1
+    following = outputs_of(copy.show_json(FOLDER))
+    with stage.boot(tampered) as enclave:
+        assert enclave.wait("live").failure is None
+        with stage.serve(enclave) as served:
+            assert len(inferred(served, following)) == len(WEIGHTS)
+            with pytest.raises(AppraisalError):
+                inferred(served, outputs)
 
-    # And away: keys wait for their deletion, which the alarms hear of too.
+    # 8. And away: keys wait for their deletion, which the alarms hear of too.
     twin.audit.clear()
     copy.run(FOLDER, "destroy", "-auto-approve", "-input=false", "-refresh=false")
     states = {administrator.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"] for arn in keys.values()}
@@ -243,6 +233,20 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     assert "schedule-key-deletion" in alarms(twin, patterns)
 
 
+def outputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outputs of a state by name."""
+    return {name: one["value"] for name, one in state["values"]["outputs"].items()}
+
+
 def alarms(twin: Twin, patterns: Mapping[str, str]) -> set[str]:
     """Return which alarms the twin's records of KMS calls would raise."""
     return {name for name, pattern in patterns.items() for record in twin.audit.records() if matches(pattern, record)}
+
+
+def denied_decrypts(twin: Twin) -> int:
+    """Return how many Decrypt calls the twin's records say were denied."""
+    return sum(
+        1
+        for record in twin.audit.records()
+        if record["eventName"] == "Decrypt" and record.get("errorCode") == "AccessDenied"
+    )
