@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,13 @@ def artifacts_of(settings: ServiceSettings) -> ArtifactStore:
     return S3ArtifactStore(boto3.client("s3"), settings.bucket, prefix=settings.bucket_prefix)
 
 
-async def serve(settings: ServiceSettings, places: Places) -> None:
+async def serve(settings: ServiceSettings, places: Places, *, listening: Sequence[socket.socket] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: what the operator set.
+        places: where parent and enclave meet.
+        listening: bound sockets to serve on, from whoever started the process; None binds the settings' host and port.
 
     Raises:
         PcrgateError: when it cannot begin.
@@ -102,7 +108,7 @@ async def serve(settings: ServiceSettings, places: Places) -> None:
             )
         )
         async with _parent(places, shelf):
-            await server.serve()
+            await server.serve(None if listening is None else list(listening))
 
 
 @asynccontextmanager
