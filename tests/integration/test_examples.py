@@ -1,0 +1,220 @@
+"""The examples do what their README says: each line of it is run, those with a service against a real one; the agent also
+from the built wheel in an empty environment."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from service.state_store import Role
+from tests.architecture.sources import ROOT
+from tests.attacks.test_enclave_leaks import booted
+from tests.integration.test_twin_plugin import build_wheel
+from tests.support.client_stage import ClientStage, open_client_stage
+from tests.support.enclave_stage import AGENT, PUBLISHER
+from tests.support.recordings import load_index
+
+EXAMPLES = ROOT / "examples"
+ALONE, WITH_SERVICE = (
+    [re.sub(r"\s+#.*", "", line) for line in block.strip().splitlines()]
+    for block in re.findall(r"```bash\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)
+)
+AGENT_LINES_MAX = 20
+NO_NETWORK = re.compile(
+    "Failed to establish a new connection|Name or service not known|Temporary failure in name|timed out"
+)
+
+SAYS: dict[str, tuple[str, ...]] = {
+    "verify_evidence.py": (
+        "signature: by the leaf's key",
+        "accepted: PCR0 is release-1",
+        "one bit changed: signature-invalid",
+        "another image approved: pcr-mismatch",
+    ),
+    "attested_client.py": (
+        "our image: released b'a secret'",
+        "another image: AccessDeniedException",
+        "the parent by itself: AccessDeniedException",
+    ),
+    "count_workload.py": ("3",),
+    "test_release.py": ("2 passed",),
+}
+
+
+def run(line: str, path: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a line as a reader would, with an environment active."""
+    first = path or Path(sys.executable).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COVERAGE_RUN"))}
+    return subprocess.run(
+        ["bash", "-euc", line],
+        cwd=cwd,
+        env=kept | {"PATH": f"{first}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_every_example_is_in_the_readme() -> None:
+    files = {path.name for path in EXAMPLES.glob("*.py")}
+    assert {name for line in ALONE for name in re.findall(r"examples/(\w+\.py)", line)} == SAYS.keys()
+    assert files == SAYS.keys() | {"agent.py", "async_agent.py"}
+
+
+@pytest.mark.parametrize("line", ALONE)
+def test_without_anything_running(line: str) -> None:
+    (name,) = (name for name in SAYS if name in line)
+    done = run(line)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [said for said in SAYS[name] if said not in done.stdout] == []
+
+
+def test_a_real_document_is_walked_through(tmp_path: Path) -> None:
+    entry = next((one for one in load_index("attestations") if one["verdict"] == "accept" and not one["debug"]), None)
+    if entry is None:
+        pytest.skip("the recordings are not on this machine (PCRGATE_RECORDINGS)")
+    file = tmp_path / "document"
+    file.write_bytes(entry["bytes"])
+    done = run(f"python examples/verify_evidence.py {file} --root aws --pcr0 {entry['pcr0']}")
+    assert done.returncode == 0, done.stderr
+    assert f"authentic: {entry['module_id']}" in done.stdout
+    assert "accepted: PCR0 is given" in done.stdout
+    refused = run(f"python examples/verify_evidence.py {file} --root {'00' * 32}")
+    assert refused.returncode == 1
+    assert "NOT PINNED" in refused.stdout
+    assert "authentic" not in refused.stdout
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[ClientStage]:
+    with open_client_stage() as found:
+        yield found
+
+
+@pytest.fixture
+def options(stage: ClientStage, tmp_path: Path) -> str:
+    """Return the options of the README with what `make dev` would print in them."""
+    trust(stage, tmp_path / "trust.json", stage.site.stage.measured().hex())
+    (tmp_path / "token").write_text(stage.service.tokens[Role.CALLER] + "\n")
+    (tmp_path / "key.pem").write_bytes(AGENT.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    values = {
+        "--url URL": stage.service.url,
+        "--token-file FILE": tmp_path / "token",
+        "--trust FILE": tmp_path / "trust.json",
+        "--agent NAME": "one",
+        "--key FILE": tmp_path / "key.pem",
+    }
+    line = WITH_SERVICE[0]
+    for words, value in values.items():
+        assert words in line
+        line = line.replace(words, f"{words.split()[0]} {value}")
+    return line
+
+
+def trust(stage: ClientStage, path: Path, pcr0: str) -> None:
+    publisher = PUBLISHER.public_key().public_bytes_raw().hex()
+    policy = {
+        "version": 1,
+        "roots": [stage.site.stage.twin.pki.root_fingerprint.hex()],
+        "pcr0": [pcr0],
+        "pcrs": {},
+        "regions": [],
+        "manifest": {"publisher_keys": [publisher], "floor_epoch": stage.site.stage.manifest.epoch},
+    }
+    path.write_text(json.dumps(policy))
+
+
+def test_the_agent_has_twenty_lines() -> None:
+    text = (EXAMPLES / "agent.py").read_text()
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(('"""', "#"))]
+    assert len(lines) <= AGENT_LINES_MAX
+
+
+@pytest.mark.network
+def test_the_agents_against_a_service(stage: ClientStage, options: str) -> None:
+    told = ""
+    for line in WITH_SERVICE[1:]:
+        done = run(f"{options}\n{line}")
+        assert done.returncode == 0, done.stderr
+        told += done.stdout
+    assert re.search(r"^admitted, receipt \d+ [0-9a-f]{16}$", told, re.MULTILINE)
+    assert stage.site.stage.measured().hex()[:12] in told
+    assert "admitted 3 queries\nrefused workload-argument receipt " in told
+    assert re.search(r"^chain of \d+ receipts, verified$", told, re.MULTILINE)
+
+
+@pytest.mark.network
+def test_an_agent_that_trusts_another_image_sends_nothing(stage: ClientStage, options: str, tmp_path: Path) -> None:
+    trust(stage, tmp_path / "trust.json", "ab" * 48)
+    sessions = re.findall(r'requests_total\{route="sessions".*', metrics(stage))
+    assert len(sessions) == 4
+    done = run(f"{options}\n{WITH_SERVICE[1]}")
+    assert done.returncode == 1
+    assert "pcr-mismatch" in done.stderr
+    assert "admitted" not in done.stdout
+    assert re.findall(r'requests_total\{route="sessions".*', metrics(stage)) == sessions
+
+
+def metrics(stage: ClientStage) -> str:
+    with stage.service.client(Role.OPERATOR) as client:
+        return client.get("/metrics").text
+
+
+@pytest.mark.network
+def test_the_third_workload_runs_in_an_enclave(stage: ClientStage) -> None:
+    spec = importlib.util.spec_from_file_location("count_workload", EXAMPLES / "count_workload.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with ExitStack() as stack:
+        agent, _ = booted(stage.site.stage, stack, module.WORKLOAD, "count")
+        assert agent.invoke("count", b"three short words").inner["result"] == b"3"
+        answer = agent.invoke("count", b"\xff")
+        assert answer.inner["problem"]["code"] == answer.receipt.claims.observed.code == "workload-request"
+
+
+@pytest.mark.network
+def test_the_wheel_alone_runs_the_agent(stage: ClientStage, options: str, tmp_path: Path) -> None:
+    """An empty environment, the built wheel, and what its extra names in the versions and hashes of the lock."""
+    wheel = build_wheel(tmp_path / "dist")
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    wanted = tmp_path / "wanted.txt"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    wanted.write_text(f"pcrgate[client] @ {wheel.as_uri()} --hash=sha256:{digest}\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input"]
+    locked = ["--require-hashes", "--only-binary", ":all:", "--constraint", str(ROOT / "locks" / "dev.txt")]
+    installed = subprocess.run(
+        [*pip, *locked, "--requirement", str(wanted)], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    if installed.returncode != 0 and NO_NETWORK.search(installed.stderr):
+        pytest.skip(
+            "no package index is reached from this machine, so nothing can be installed in an empty environment"
+        )
+    assert installed.returncode == 0, installed.stderr
+    # Neither checkout nor test environment is on its path; nor is any extra that was not asked for.
+    where = (
+        "import pcrgate, importlib.util as u; print(pcrgate.__file__, *map(u.find_spec, ('local', 'typer', 'boto3')))"
+    )
+    found = subprocess.run([str(python), "-I", "-c", where], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.split()[1:] == ["None"] * 3
+    assert Path(found.stdout.split()[0]).is_relative_to(environment)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "agent.py").write_text((EXAMPLES / "agent.py").read_text())
+    done = run(f"{options}\n{WITH_SERVICE[1]}", environment / "bin", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("admitted, receipt ")
