@@ -22,7 +22,8 @@ from pcrgate.wire.messages import (
     SessionResume,
     SessionResumeAnswer,
 )
-from service.encoded import from_base64, from_hex, to_base64
+from service.encoded import from_base64, from_hex, hex_pattern, to_base64
+from service.openapi_document import refusing
 from service.parts import Caller, Parts, PartsOf, now_ms
 from service.rest_shapes import (
     Confirmation,
@@ -46,18 +47,32 @@ POLL_S: Final = 1
 """What Retry-After says of a result that is not there yet."""
 
 _WAIT: Final = re.compile(r"wait=(\d{1,6})")
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_KEY: Final = re.compile(r"^[\x21-\x7e]{1,128}$")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-_Id = Annotated[str, Path(description="16 bytes in hex.", examples=["5f1e0c1a9b3d4e6f8a7b6c5d4e3f2a1b"])]
+_Id = Annotated[
+    str,
+    Path(
+        description="16 bytes in hex.",
+        examples=["5f1e0c1a9b3d4e6f8a7b6c5d4e3f2a1b"],
+        json_schema_extra=hex_pattern(SESSION_ID_BYTES),
+    ),
+]
 _Prefer = Annotated[str | None, Header(description="wait=SECONDS to have the result in the answer.")]
 
 
-@router.get("/evidence")
+@router.get("/evidence", responses=refusing(502))
 async def evidence(
     parts: PartsOf,
     _caller: Caller,
     response: Response,
-    nonce: Annotated[str, Query(description="16 to 64 random bytes in hex.", examples=["ab" * 32])],
+    nonce: Annotated[
+        str,
+        Query(
+            description="16 to 64 random bytes in hex.",
+            examples=["ab" * 32],
+            json_schema_extra=hex_pattern(*NONCE_BYTES),
+        ),
+    ],
 ) -> Evidence:
     """Return a fresh attestation document for the caller's nonce; nothing is cached."""
     fresh = from_hex(nonce, "nonce", least=NONCE_BYTES[0], most=NONCE_BYTES[1])
@@ -66,7 +81,7 @@ async def evidence(
     return Evidence(document=to_base64(answer.document), identity=to_base64(answer.identity))
 
 
-@router.post("/sessions")
+@router.post("/sessions", responses=refusing(502))
 async def open_session(body: Hello, parts: PartsOf, caller: Caller, response: Response) -> Welcome:
     """Hand a hello to the enclave and return its answer; a hello counts once, so a repeated one is refused."""
     response.headers.update(_NO_STORE)
@@ -81,7 +96,7 @@ async def open_session(body: Hello, parts: PartsOf, caller: Caller, response: Re
     return Welcome(response=to_base64(answer.response), receipt=to_base64(answer.receipt))
 
 
-@router.put("/sessions/{session_id}", status_code=HTTPStatus.CREATED)
+@router.put("/sessions/{session_id}", status_code=HTTPStatus.CREATED, responses=refusing(409, 502))
 async def confirm_session(session_id: _Id, body: Confirmation, parts: PartsOf, caller: Caller) -> OpenSession:
     """Hand the agent's confirmation to the enclave, and keep it as the ticket of the session."""
     named = _session_id(session_id)
@@ -108,7 +123,7 @@ async def end_session(session_id: _Id, body: SealedRecord, parts: PartsOf, calle
 
 @router.post(
     "/sessions/{session_id}/invocations",
-    responses={202: {"model": Result, "description": "Taken; Location names the result."}},
+    responses={202: {"model": Result, "description": "Taken; Location names the result."}, **refusing(422)},
 )
 async def invoke(
     *,
@@ -118,7 +133,9 @@ async def invoke(
     caller: Caller,
     response: Response,
     prefer: _Prefer = None,
-    idempotency_key: Annotated[str | None, Header(description="1 to 128 printable characters.")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(description="1 to 128 printable characters.", json_schema_extra={"pattern": _KEY.pattern})
+    ] = None,
 ) -> Result:
     """Take a sealed request; the result is in the answer when it is there within ``Prefer: wait``."""
     session = await _session(parts, session_id, caller)

@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from structlog.typing import FilteringBoundLogger
 
 from pcrgate.errors import ErrorCode, PcrgateError, ServiceError
@@ -23,10 +25,10 @@ from service.encoded import to_base64
 from service.guard import Guard
 from service.log_lines import logger
 from service.metrics import Metrics
+from service.openapi_document import completed
 from service.parts import Parts, now_ms
 from service.rate_limits import RateLimits
-from service.refusals import PROBLEM_TYPE, refuse, request_id_of
-from service.rest_shapes import ProblemShape
+from service.refusals import refuse, request_id_of
 from service.settings import ServiceSettings
 from service.shelf import Shelf
 from service.state_store import StateStore
@@ -38,10 +40,8 @@ Carries sealed requests to an attested enclave and sealed results back. Nothing 
 and receipts themselves (docs/protocol.md). Every refusal is a problem (RFC 9457) with a code of docs/errors.md.
 """
 
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"description": "Refused.", "content": {PROBLEM_TYPE: {"schema": ProblemShape.model_json_schema()}}},
-    "5XX": {"description": "Not now.", "content": {PROBLEM_TYPE: {"schema": ProblemShape.model_json_schema()}}},
-}
+
+ROUTED: Final = (agent_routes, publisher_routes, public_routes)
 
 
 def create_app(
@@ -104,12 +104,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        responses=_PROBLEMS,
         redirect_slashes=False,
     )
     app.state.parts = parts
-    for routes in (agent_routes, publisher_routes, public_routes):
-        app.include_router(routes.router)
+    app.openapi = completed(app)  # type: ignore[method-assign]  # as FastAPI's documentation does it
+    for part in ROUTED:
+        app.include_router(part.router)
     app.add_exception_handler(PcrgateError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unroutable)
@@ -146,6 +146,14 @@ async def _unroutable(request: Request, error: Exception) -> Response:
     if status == 405:
         request.scope["pcrgate.code"] = ErrorCode.SERVICE_METHOD.code
         refusal = ServiceError(ErrorCode.SERVICE_METHOD, "the path does not take this method, expected another")
-        allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
-        return refuse(refusal, request_id_of(request), {"Allow": allow})
+        return refuse(refusal, request_id_of(request), {"Allow": ", ".join(sorted(_methods(request)))})
     return await _refused(request, ServiceError(ErrorCode.SERVICE_REQUEST, "the request cannot be read"))
+
+
+def _methods(request: Request) -> set[str]:
+    """Return what a path takes, by all routes that it fits: one path can have several, a method each."""
+    found: set[str] = set()
+    for route in chain(request.app.routes, *(part.router.routes for part in ROUTED)):
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found

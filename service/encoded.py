@@ -3,12 +3,22 @@
 import base64
 import binascii
 import re
-from typing import Final
+from typing import Any, Final
 
 from pcrgate.errors import ErrorCode, ServiceError
 from pcrgate.units import SHA384_BYTES, Sha384
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
+
+
+def hex_pattern(least: int, most: int | None = None) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a parameter that :func:`from_hex` reads.
+
+    Args:
+        least: fewest bytes.
+        most: most bytes; as many as ``least`` when None.
+    """
+    return {"pattern": f"^([0-9a-f]{{2}}){{{least},{most or least}}}$"}
 
 
 def from_base64(text: str, name: str) -> bytes:

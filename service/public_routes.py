@@ -11,8 +11,10 @@ from pcrgate.attestation.cose import parse_sign1
 from pcrgate.attestation.document import parse_payload
 from pcrgate.envelope.session_identity import parse_identity
 from pcrgate.errors import ErrorCode, PcrgateError, ServiceError
+from pcrgate.units import SHA384_BYTES
 from pcrgate.wire.messages import EvidenceAnswer, EvidenceRequest, StatusAnswer, StatusRequest
-from service.encoded import from_hex, sha384_from_hex, to_base64
+from service.encoded import from_hex, hex_pattern, sha384_from_hex, to_base64
+from service.openapi_document import refusing
 from service.parts import Anyone, Operator, Parts, PartsOf
 from service.rest_shapes import EnclaveEntry, EnclaveList, Health, ReceiptEntry, ReceiptList
 from service.state_store import ReceiptRecord
@@ -31,7 +33,13 @@ _NO_EVIDENCE: Final = frozenset({"booting", "failed"})
 async def receipts(
     parts: PartsOf,
     _anyone: Anyone,
-    boot: Annotated[str | None, Query(description="Boot id, 32 bytes in hex; the current one by default.")] = None,
+    boot: Annotated[
+        str | None,
+        Query(
+            description="Boot id, 32 bytes in hex; the current one by default.",
+            json_schema_extra=hex_pattern(BOOT_ID_BYTES),
+        ),
+    ] = None,
     after: Annotated[int, Query(ge=0, le=(1 << 53) - 1, description="Sequence number to begin after.")] = 0,
     limit: Annotated[int, Query(ge=1, le=RECEIPTS_PAGE_MAX)] = RECEIPTS_PAGE_MAX,
 ) -> ReceiptList:
@@ -57,9 +65,16 @@ async def receipts(
     )
 
 
-@router.get("/v1/receipts/{receipt_id}", tags=["public"], responses={304: {"description": "As the caller has it."}})
+@router.get("/v1/receipts/{receipt_id}", tags=["public"], responses=refusing(304))
 def receipt(
-    receipt_id: Annotated[str, Path(description="SHA-384 of the receipt in hex.", examples=["ab" * 48])],
+    receipt_id: Annotated[
+        str,
+        Path(
+            description="SHA-384 of the receipt in hex.",
+            examples=["ab" * 48],
+            json_schema_extra=hex_pattern(SHA384_BYTES),
+        ),
+    ],
     parts: PartsOf,
     _anyone: Anyone,
     response: Response,

@@ -9,7 +9,9 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from pcrgate.errors import ErrorCode, ServiceError
 from pcrgate.manifest.signature import parse_manifest
 from pcrgate.manifest.verification import manifest_digest
-from service.encoded import sha384_from_hex
+from pcrgate.units import SHA384_BYTES
+from service.encoded import hex_pattern, sha384_from_hex
+from service.openapi_document import refusing
 from service.parts import Anyone, PartsOf, Publisher, now_ms
 from service.rest_shapes import ArtifactEntry, ManifestEntry, UploadState
 from service.state_store import Artifact, StoredManifest
@@ -19,13 +21,24 @@ router: Final = APIRouter(prefix="/v1", tags=["publisher"])
 
 MANIFEST_TYPE: Final = "application/cose"
 
-_Digest = Annotated[str, Path(description="SHA-384 of all bytes of the file, in hex.", examples=["ab" * 48])]
+_Digest = Annotated[
+    str,
+    Path(
+        description="SHA-384 of all bytes of the file, in hex.",
+        examples=["ab" * 48],
+        json_schema_extra=hex_pattern(SHA384_BYTES),
+    ),
+]
 
 
 @router.put(
     "/artifacts/{digest}",
     status_code=HTTPStatus.CREATED,
-    responses={200: {"model": ArtifactEntry}, 202: {"model": UploadState}},
+    responses={
+        200: {"model": ArtifactEntry, "description": "It was there."},
+        202: {"model": UploadState, "description": "Bytes are missing; Upload-Offset says where the next part begins."},
+        **refusing(409, 411, 422),
+    },
     openapi_extra={
         "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
     },
@@ -72,6 +85,7 @@ def head_artifact(digest: _Digest, parts: PartsOf, _publisher: Publisher) -> Res
 @router.put(
     "/manifests/{epoch}",
     status_code=HTTPStatus.CREATED,
+    responses=refusing(409, 412, 422),
     openapi_extra={
         "requestBody": {
             "content": {MANIFEST_TYPE: {"schema": {"type": "string", "format": "binary"}}},
@@ -110,7 +124,7 @@ async def put_manifest(
 @router.get(
     "/manifests/current",
     response_class=Response,
-    responses={200: {"content": {MANIFEST_TYPE: {}}}, 304: {"description": "As the caller has it."}},
+    responses={200: {"content": {MANIFEST_TYPE: {}}, "description": "The manifest as it was signed."}, **refusing(304)},
 )
 def current_manifest(
     parts: PartsOf, _anyone: Anyone, if_none_match: Annotated[str | None, Header()] = None
@@ -127,7 +141,14 @@ def current_manifest(
 
 @router.get("/manifests/{digest}", response_class=Response, responses={200: {"content": {MANIFEST_TYPE: {}}}})
 def manifest_with_digest(
-    digest: Annotated[str, Path(description="SHA-384 of the signed bytes, in hex.", examples=["ab" * 48])],
+    digest: Annotated[
+        str,
+        Path(
+            description="SHA-384 of the signed bytes, in hex.",
+            examples=["ab" * 48],
+            json_schema_extra=hex_pattern(SHA384_BYTES),
+        ),
+    ],
     parts: PartsOf,
     _anyone: Anyone,
 ) -> Response:

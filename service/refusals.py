@@ -35,8 +35,10 @@ STATUS: Final = {
     ErrorCode.SERVICE_TIMEOUT: 408,
     ErrorCode.SERVICE_TOO_LARGE: 413,
     ErrorCode.SERVICE_UPLOAD_OFFSET: 409,
+    ErrorCode.WIRE_LINK: 503,
 }
-"""The status of each of the service's own codes; those of other parts have theirs in ``pcrgate.wire.problems``."""
+"""The status of each of the service's own codes; those of other parts have theirs in ``pcrgate.wire.problems``. An
+enclave that is not there comes again, so that is no bad gateway."""
 
 _BY_CODE: Final = {member.code: member for member in ErrorCode}
 _TRY_LATER: Final = frozenset({503})

@@ -9,6 +9,7 @@ from service.addresses import UnixAddress
 from service.app import create_app
 from service.artifact_files import FileArtifactStore
 from service.enclave_link import EnclaveLink
+from service.openapi_document import ALWAYS
 from service.settings import ServiceSettings
 from service.shelf import Shelf
 from service.state_sqlite import SqliteStateStore
@@ -22,7 +23,8 @@ has the same document, with schemas and examples, at `/openapi.json`.
 Every request but health and the document needs `Authorization: Bearer TOKEN`; the service's operator makes tokens with
 `python -m service token-add ROLE NAME`, and each role does its own work only. Bytes travel as base64, names as hex.
 Every refusal is `application/problem+json` (RFC 9457) with a `code` of [errors.md](errors.md); 429 and 503 say in
-`Retry-After` when to come again. Nothing that this API says is trusted: `pcrgate.client` verifies evidence, results and
+`Retry-After` when to come again. Beside what stands below, every answer but health's can be one of 400, 401, 403, 404, 405,
+408, 413, 429, 500 and 503. Nothing that this API says is trusted: `pcrgate.client` verifies evidence, results and
 receipts itself.
 """
 
@@ -39,9 +41,9 @@ def render() -> str:
                 parts.append(f"\nBody: {_content(operation['requestBody']['content'])}\n")
             parts.append("\n| answer | content |\n|---|---|\n")
             parts += [
-                f"| {status} | {_content(answer.get('content', {})) or answer['description']} |\n"
+                f"| {status} | {_answer(int(status), answer)} |\n"
                 for status, answer in operation["responses"].items()
-                if not status.endswith("XX") and status != "422"
+                if int(status) not in ALWAYS or operation.get("security") == []
             ]
     parts.append("\n# Shapes\n")
     for name, schema in sorted(document["components"]["schemas"].items()):
@@ -84,6 +86,11 @@ def _table(first: str, second: str, rows: list[dict[str, Any]]) -> list[str]:
         head,
         *(f"| `{row['name']}` | {row['in']} | {row.get('description') or _what(row['schema'])} |\n" for row in rows),
     ]
+
+
+def _answer(status: int, answer: dict[str, Any]) -> str:
+    told: str = answer["description"]
+    return told if status >= 400 else _content(answer.get("content", {})) or told
 
 
 def _content(content: dict[str, Any]) -> str:

@@ -292,11 +292,11 @@ def test_health_and_readiness_without_an_enclave(stage: ServiceStage) -> None:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()) == (503, {"status": ErrorCode.WIRE_LINK.code})
     with stage.client() as caller:
-        refused(caller.get("/v1/enclaves"), ErrorCode.WIRE_LINK, 502)
-        refused(caller.get("/v1/evidence", params={"nonce": "ab" * 16}), ErrorCode.WIRE_LINK, 502)
+        refused(caller.get("/v1/enclaves"), ErrorCode.WIRE_LINK, 503)
+        refused(caller.get("/v1/evidence", params={"nonce": "ab" * 16}), ErrorCode.WIRE_LINK, 503)
 
 
-@pytest.mark.parametrize(("length", "status"), [(15, 400), (16, 502), (64, 502), (65, 400)])
+@pytest.mark.parametrize(("length", "status"), [(15, 400), (16, 503), (64, 503), (65, 400)])
 def test_nonces_are_bounded(stage: ServiceStage, length: int, status: int) -> None:
     with stage.client() as caller:
         assert caller.get("/v1/evidence", params={"nonce": "ab" * length}).status_code == status
