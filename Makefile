@@ -1,12 +1,13 @@
 # The door. Every verb is a few plain commands; CONTRIBUTING.md lists them for people without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench fuzz docs lock
+.PHONY: help setup dev demo test check fix bench fuzz docs lock
 MAKEFLAGS += --no-print-directory
 
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 SECONDS ?= 60
+PORT    ?= 8080
 GROUP   ?=
 
 help: ## list the verbs
@@ -14,6 +15,9 @@ help: ## list the verbs
 
 setup: ## make .venv from the hash-locked files; quick when nothing changed
 	@PYTHON='$(PYTHON)' ./.ci/setup
+
+dev: setup ## run twin, keys, parent and enclave until Ctrl-C, and print how an agent calls them; PORT=8080
+	@$(BIN)/python -m local dev --port $(PORT)
 
 demo: setup ## appraise evidence, prove a key policy, release a key; every refusal shown
 	@$(BIN)/python -m local demo

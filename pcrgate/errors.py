@@ -294,6 +294,8 @@ class ErrorCode(Enum):
     CLIENT_TRANSPORT = ("client-transport", Category.CLIENT, "The service cannot be reached, or broke the connection off.", "Check the address and the network; what is safe to repeat was repeated.")
     TRUST_MANIFEST = ("trust-manifest", Category.POLICY, "The manifest that the enclave runs under is not one that the trust policy accepts.", "Compare its digest, publisher and epoch with the policy; update the policy only for a release you know.")
     TRUST_POLICY = ("trust-policy", Category.USAGE, "A trust policy that cannot be meant, or that leaves open what it must state.", "State roots, PCR0 and the manifest or its publisher; the message names the field.")
+    # --- laptop: what local/ composes on one machine -------------------------------------------------------------------
+    LOCAL_PROCESS = ("local-process", Category.INTERNAL, "A process of the laptop's deployment ended, or did not get ready in time.", "The message holds the end of what it printed; run it again on a machine with less to do.")
     # fmt: on
 
 
