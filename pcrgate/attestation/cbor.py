@@ -74,7 +74,10 @@ def _item(data: bytes, position: int, depth: int, indefinite: bool) -> tuple[Cbo
     if major in (2, 3):
         if info == 31:
             _fail(ErrorCode.CBOR_INDEFINITE_STRING, position, "a string has indefinite length, expected a definite one")
-        length, start = (info, position + 1) if info < 24 else _argument(data, position)
+        if info == 24 and position + 1 < len(data) and data[position + 1] >= 24:  # a measurement: no call for those
+            length, start = data[position + 1], position + 2
+        else:
+            length, start = (info, position + 1) if info < 24 else _argument(data, position)
         end = start + length
         if end > len(data):
             _fail(ErrorCode.CBOR_TRUNCATED, position, f"a string of {length} bytes is cut off")

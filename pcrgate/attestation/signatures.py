@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -19,11 +20,7 @@ ES384: Final = ECDSA(SHA384())
 """The one signature algorithm of certificates and documents."""
 
 THREADS: Final = 2
-"""Default number of threads, the caller's own counted: a cold document has five signatures, a warm one has one."""
-
-
-_WORTH_A_THREAD: Final = 2
-"""Claims a thread must find to be started: waking an idle core takes about as long as checking one."""
+"""Default number of threads, the caller's own counted, and the most: a cold document has five signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +43,85 @@ class SignatureClaim:
 def verify_signatures(claims: Sequence[SignatureClaim], threads: int = THREADS) -> None:
     """Return once every claim holds; what was not checked, for whatever reason, does not hold.
 
-    Threads live for this call only: there is no pool that a fork could break. Below four claims none is started.
+    One helper a process takes claims from the caller, if it wakes in time; the caller waits for it only while it works
+    on one. A process that was forked gets its own.
 
     Args:
         claims: in the order in which their refusals take precedence.
-        threads: most threads to use, the caller's own counted.
+        threads: 1 to leave everything to the caller's thread.
 
     Raises:
         EvidenceError: the refusal of the first claim that does not hold.
     """
-    open_claims = deque(enumerate(claims))
-    valid = [False] * len(claims)
+    batch = _Batch(claims)
+    if threads > 1 and len(claims) > 1:
+        _call_helper(batch)
+    batch.work()
+    if None in batch.verdicts:
+        batch.left.wait()
+    for claim, holds in zip(claims, batch.verdicts, strict=True):
+        if holds is not True:
+            raise claim.refusal
 
-    def work() -> None:
+
+class _Batch:
+    """Hold the claims of one call, open to the caller and the helper.
+
+    Attributes:
+        verdicts: whether each claim holds, None while nobody has said.
+        left: set once the helper has nothing more to do with it.
+    """
+
+    __slots__ = ("_open", "left", "verdicts")
+
+    def __init__(self, claims: Sequence[SignatureClaim]) -> None:
+        self.verdicts: list[bool | None] = [None] * len(claims)
+        self.left: Final = threading.Event()
+        self._open: Final = deque(enumerate(claims))
+
+    def work(self) -> None:
+        """Check claims until none is open."""
         while True:
             try:
-                index, claim = open_claims.popleft()
-            except IndexError:  # every claim is taken, by this thread or another
+                index, claim = self._open.popleft()
+            except IndexError:  # every claim is taken, by this thread or the other
                 return
             try:
                 claim.key.verify(claim.signature, claim.data, ES384)
             except InvalidSignature:
-                continue
-            valid[index] = True
-
-    helpers = [
-        threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(claims) // _WORTH_A_THREAD) - 1)
-    ]
-    started = [helper for helper in helpers if _start(helper)]
-    work()
-    for helper in started:
-        helper.join()
-    for claim, holds in zip(claims, valid, strict=True):
-        if not holds:
-            raise claim.refusal
+                self.verdicts[index] = False
+            else:
+                self.verdicts[index] = True
 
 
-def _start(helper: threading.Thread) -> bool:
-    """Start a helper; where the system has no thread left, the caller's own does all the work."""
-    try:
-        helper.start()
-    except RuntimeError:
-        return False
-    return True
+class _Helper(threading.Thread):
+    """Sleep until there is a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(name="pcrgate-signatures", daemon=True)
+        self.batches: Final[SimpleQueue[_Batch]] = SimpleQueue()
+
+    def run(self) -> None:
+        """Work for as long as the process lives."""
+        while True:
+            batch = self.batches.get()
+            try:
+                batch.work()
+            finally:
+                batch.left.set()
+
+
+_helpers: Final[list[_Helper]] = []
+"""The helper, once there is one. Callers who find none at the same moment each start one, and the last stays in use."""
+
+
+def _call_helper(batch: _Batch) -> None:
+    """Hand a batch to the helper; where the system has no thread left, the caller does all the work."""
+    if not _helpers or not _helpers[-1].is_alive():  # a fork copies the object, not the thread
+        helper = _Helper()
+        try:
+            helper.start()
+        except RuntimeError:
+            return
+        _helpers[:] = [helper]
+    _helpers[-1].batches.put(batch)

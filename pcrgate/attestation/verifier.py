@@ -92,7 +92,7 @@ def verify(
         cache: verified certificates to reuse, or None to verify all afresh.
         revocations: certificates to refuse, by encoded issuer and serial.
         refuse_unknown_fields: refuse fields the specification does not name, instead of reporting them.
-        threads: most threads that check signatures, the caller's own counted; they end with this call.
+        threads: most threads that check signatures, the caller's own counted; 1 keeps to the caller's.
 
     Raises:
         MalformedEvidenceError: the bytes are not a document as specified.

@@ -214,6 +214,8 @@ def _names() -> Iterator[Vector]:
         ),
         ("regional-without-domain", REGIONAL, "4c6f72656d206970", "a regional certificate named by its label alone"),
         ("zonal-without-domain", ZONAL, "73756d20646f6c6f.zonal", "a zonal certificate without its domain"),
+        ("regional-dot-only", REGIONAL, "4c6f72656d206970.", "a regional certificate whose domain is a dot"),
+        ("zonal-dot-only", ZONAL, "73756d20646f6c6f.zonal.", "a zonal certificate whose domain is a dot"),
         (
             "regional-called-zonal",
             REGIONAL,
