@@ -5,54 +5,38 @@ process against the same parent and the same twin, and must go live.
 """
 
 import asyncio
-import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from enclave import boot as boot_module
 from enclave import kms_release
-from enclave.phases import Phase
 from enclave.workloads import registry
 from kms_policies.rendering import Template
-from pcrgate.attestation.cbor import encode
 from pcrgate.envelope import weights, weights_header
-from pcrgate.kms import expectation, hooks, relay
+from pcrgate.kms import expectation, relay
 from pcrgate.manifest import verification
-from pcrgate.manifest.release import Manifest
 from pcrgate.manifest.signature import sign_manifest
-from pcrgate.twin.nsm import SoftwareNsm
 from pcrgate.twin.server import Twin
 from pcrgate.twin.settings import TwinSettings
-from pcrgate.units import KeyArn, Sha384
+from pcrgate.units import Sha384
 from pcrgate.wire.messages import BlobRequest
 from service.broker import Broker
 from service.relay import Relay
+from tests.attacks.hostile_boot import EVIL, PINS, Removal, boots, play, resealed, without
 from tests.attacks.mutants import mutant
-from tests.support.enclave_stage import PUBLISHER, EnclaveStage, Sealed, open_site, open_stage, running
-from tests.support.onnx_model import adding_model
-from tests.support.twin_stage import assume, make_role
+from tests.support.enclave_stage import PUBLISHER, EnclaveStage, open_site, open_stage
 
 pytestmark = pytest.mark.network
-Removal = tuple[ModuleType, tuple[tuple[str, str], ...]]
-EVIL = adding_model((6.0, 6.0, 6.0, 6.0))
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[EnclaveStage]:
     with open_stage() as found:
         yield found
-
-
-def without(stack: ExitStack, *checks: Removal) -> None:
-    """Remove checks for the rest of the stack."""
-    for module, ((old, new), *more) in checks:
-        stack.enter_context(mutant(module, old, new, *more))
 
 
 def digest_checks() -> tuple[Removal, Removal]:
@@ -67,19 +51,6 @@ def digest_checks() -> tuple[Removal, Removal]:
             (("not hmac.compare_digest(frames_sha384, expectation.frames_sha384.digest)", "False"), (last, "False")),
         ),
     )
-
-
-def play(stage: EnclaveStage, **site: Any) -> str | None:
-    """Boot a process at a hostile parent, and return the code it failed with; None when it went live."""
-    with open_site(stage, **site) as found, running(found) as process:
-        return process.wait("live").failure
-
-
-def boots(stage: EnclaveStage, *, nsm: Any = None, configuration: Any = None, **site: Any) -> bool:
-    """Boot in this process at a hostile parent, and return whether it went live."""
-    with open_site(stage, **site) as found:
-        phases, _ = found.boot(nsm=nsm, configuration=configuration)
-        return phases.phase is Phase.LIVE
 
 
 def serving(digest: Sha384) -> type[Broker]:
@@ -131,23 +102,6 @@ def test_b3_a_file_minted_under_the_right_context(stage: EnclaveStage) -> None:
         assert boots(stage, broker=broker)
 
 
-PINS: tuple[Removal, ...] = (
-    (verification, (("pinned_keys is not None and key_arn not in pinned_keys", "False"),)),
-    (hooks, (("type(key_id) is not str or key_id not in self._pinned", "False"),)),
-)
-
-
-def resealed(stage: EnclaveStage, key: KeyArn, client: Any) -> Manifest:
-    """Return a manifest whose model is sealed under another key."""
-    kept = stage.weights_key, stage.publisher
-    stage.weights_key, stage.publisher = key, client
-    try:
-        sealed: Sealed = stage.seal("adder", EVIL, epoch=4)
-    finally:
-        stage.weights_key, stage.publisher = kept
-    return replace(stage.manifest, secrets=(sealed.secret,))
-
-
 def test_b5_another_key_of_the_same_account(stage: EnclaveStage) -> None:
     key = stage.make_key(Template.MODEL_WEIGHTS_KEY)
     stage.administrator.put_key_policy(
@@ -158,19 +112,6 @@ def test_b5_another_key_of_the_same_account(stage: EnclaveStage) -> None:
     with ExitStack() as stack:
         without(stack, *PINS)
         assert boots(stage, manifest=manifest)
-
-
-def test_b8_credentials_that_may_not_use_the_key(stage: EnclaveStage) -> None:
-    stranger = assume(stage.twin, make_role(stage.twin, "stranger", "kms:*"))
-    assert play(stage, credentials=stranger) == "weights-header"
-    stage.twin.audit.clear()
-    assert not boots(stage, credentials=stranger)
-    outcomes = {
-        (record["eventName"], record.get("errorCode"))
-        for record in stage.twin.audit.records()
-        if record["eventName"] == "Decrypt"
-    }
-    assert outcomes == {("Decrypt", "AccessDenied")}
 
 
 def test_f4_an_older_manifest_with_a_right_signature(stage: EnclaveStage) -> None:
@@ -208,14 +149,6 @@ def test_b9_a_parent_that_ends_tls_itself(stage: EnclaveStage) -> None:
         assert attacker.audit.records() != ()
 
 
-def test_h10_a_relay_that_answers_nothing_ends_in_failure(stage: EnclaveStage) -> None:
-    class Silent(Relay):
-        async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            raise OSError("dropped")
-
-    assert play(stage, relay=Silent) in {"weights-header", "enclave-release"}
-
-
 def test_h20_a_secret_of_another_class_listed_for_a_workload(stage: EnclaveStage) -> None:
     """The publisher slips: weights are listed for ``validate``, which declares no class at all."""
     slipped = replace(stage.model.secret, workloads=("infer", "validate"))
@@ -234,66 +167,3 @@ def test_h20_a_secret_of_another_class_listed_for_a_workload(stage: EnclaveStage
         with mutant(kms_release, "secret.secret_class is not workload.secret_class", "False"):
             site.boot(known=known)
         assert seen == ["adder"]
-
-
-class Wrapped:
-    """Answer as the software NSM does, except where a test says otherwise."""
-
-    def __init__(self, stage: EnclaveStage, change: Callable[[bytes, bytes], bytes]) -> None:
-        self.inner = SoftwareNsm(pki=stage.twin.pki, pcrs={0: stage.measured()})
-        self.change = change
-
-    def request(self, data: bytes) -> bytes:
-        return self.change(data, self.inner.request(data))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda _, __: b"",
-        lambda _, __: b"\xff" * 100,
-        lambda _, answer: answer + b"\x00",
-        lambda _, __: bytes(0x4001),
-        lambda data, answer: answer[:-1] if b"Attestation" in data else answer,
-        lambda _, __: b"\xa1\x65Error\x6dInternalError",
-    ],
-)
-def test_a12_whatever_the_module_answers_is_checked(stage: EnclaveStage, change: Any) -> None:
-    with open_site(stage) as site:
-        phases, _ = site.boot(nsm=Wrapped(stage, change))
-    assert phases.phase is Phase.FAILED
-    assert phases.failure is not None
-    assert phases.failure.code.startswith("nsm-")
-
-
-def test_a12_a_module_that_pretends_to_extend(stage: EnclaveStage) -> None:
-    """PCR16 keeps its value, although the module says that it extended it."""
-
-    class Pretending(Wrapped):
-        def request(self, data: bytes) -> bytes:
-            if b"ExtendPCR" in data:
-                return SoftwareNsm(pki=stage.twin.pki, pcrs={0: stage.measured()}).request(data)
-            return self.inner.request(data)
-
-    with open_site(stage) as site:
-        phases, _ = site.boot(nsm=Pretending(stage, lambda _, answer: answer))
-        assert phases.failure is not None
-        assert phases.failure.code == "enclave-manifest-lock"
-
-
-def test_a_module_whose_pcr16_was_used_before_is_refused(stage: EnclaveStage) -> None:
-    nsm = SoftwareNsm(pki=stage.twin.pki, pcrs={0: stage.measured()})
-    nsm.request(encode({"ExtendPCR": {"index": 16, "data": hashlib.sha384(b"another manifest").digest()}}))
-    with open_site(stage) as site:
-        phases, _ = site.boot(nsm=nsm)
-        assert phases.failure is not None
-        assert phases.failure.code == "enclave-manifest-lock"
-        # The attack: evidence that says another manifest than the one that is live.
-        with mutant(
-            boot_module,
-            "before.locked or not before.value.is_zero",
-            "False",
-            ("after != expected_pcr16(manifest.digest) or self._nsm.describe_pcr(index).value != after", "False"),
-        ):
-            phases, _ = site.boot(nsm=nsm)
-        assert phases.phase is Phase.LIVE
