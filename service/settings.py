@@ -59,8 +59,8 @@ class ServiceSettings(BaseSettings):
     tls_key: Path | None = None
     enclave_cid: Annotated[int, Ge(4)] = 16
     enclave_port: Annotated[int, Ge(1)] = 5000
-    broker_port: Annotated[int, Ge(1)] = 5001
-    relay_port: Annotated[int, Ge(1)] = 5002
+    broker_port: Annotated[int, Ge(1)] = 8001
+    relay_port: Annotated[int, Ge(1)] = 8000
     kms_host: str = ""
     artifact_max_bytes: Annotated[int, Ge(1), Le(78 << 30)] = 64 << 30
     requests_at_once: Annotated[int, Ge(1), Le(1024)] = 64

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Final
@@ -12,6 +13,10 @@ from pcrgate.cli.main import EXIT_INTERRUPTED, Group, missing_extra
 from pcrgate.errors import ErrorCode, UsageError
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+
+_COMPLETE: Final = "_PCRGATE_COMPLETE"
+_TYPED: Final = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+"""Environment variables of shell completion: what is asked, and what was typed so far (bash; zsh, fish, PowerShell)."""
 
 
 def run(words: Sequence[str], groups: Iterable[Group]) -> int:
@@ -26,7 +31,7 @@ def run(words: Sequence[str], groups: Iterable[Group]) -> int:
         UsageError: ``usage-arguments`` for an unknown group, command or option, ``usage-extra`` for a missing extra.
         KeyboardInterrupt: when the user interrupted.
     """
-    app = build(next((word for word in words if not word.startswith("-")), None), groups)
+    app = build(next((word for word in _typed(words) if not word.startswith("-")), None), groups)
     try:
         result = app(list(words) or ["--help"], prog_name="pcrgate", standalone_mode=False)
     except typer.TyperException as error:
@@ -45,6 +50,13 @@ def run(words: Sequence[str], groups: Iterable[Group]) -> int:
     return code
 
 
+def _typed(words: Sequence[str]) -> Sequence[str]:
+    """Return the words of the command line; a shell that completes tells them in its environment."""
+    if _COMPLETE not in os.environ:
+        return words
+    return next((os.environ[name] for name in _TYPED if name in os.environ), "").split()[1:]
+
+
 def build(called: str | None, groups: Iterable[Group]) -> typer.Typer:
     """Return the application with the called group in full and one line of help for each of the others.
 
@@ -53,7 +65,6 @@ def build(called: str | None, groups: Iterable[Group]) -> typer.Typer:
     """
     app = typer.Typer(
         name="pcrgate",
-        add_completion=False,
         context_settings=dict(_SETTINGS),
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -63,9 +74,18 @@ def build(called: str | None, groups: Iterable[Group]) -> typer.Typer:
     for group in groups:
         if importlib.util.find_spec(group.module) is None:
             continue
-        mounted = load(group) if group.name == called else _stub()
+        mounted = _mounted(group) if group.name == called else _stub()
         app.add_typer(mounted, name=group.name, help=group.summary, context_settings=dict(_SETTINGS))
     return app
+
+
+def _mounted(group: Group) -> typer.Typer:
+    try:
+        return load(group)
+    except UsageError:
+        if _COMPLETE in os.environ:  # nobody reads a refusal between two keys; the command itself will tell
+            return _stub()
+        raise
 
 
 def load(group: Group) -> typer.Typer:

@@ -15,8 +15,12 @@ HEAD = """# Command line
 
 Generated from the commands' own help by `make docs`; `make check` fails when the two differ.
 
-Exit codes: 0 fine, 1 refused, 2 usage, 130 interrupted. The first line of stderr is `refused: CODE: MESSAGE`
+Exit codes: 0 fine, 1 refused, 2 usage, 130 interrupted, 141 when whoever read the output went away
+([operations.md](operations.md#exit-codes)). The first line of stderr is `refused: CODE: MESSAGE`
 ([all codes](errors.md)); with `--json` the same facts are one JSON object on stdout.
+
+Completion: `pcrgate --install-completion` for the current shell, or for one session in bash
+`eval "$(_PCRGATE_COMPLETE=source_bash pcrgate)"` (`source_zsh`, `source_fish` likewise).
 """
 
 
