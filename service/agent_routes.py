@@ -150,7 +150,9 @@ async def invoke(
         created_ms=now_ms(),
     )
     taken = await parts.dispatcher.submit(invocation, idempotency_key=idempotency_key)
-    found = await _waited(parts, taken.result_id, wait_s, caller)
+    found = taken
+    if taken.state is ResultState.PENDING and wait_s:
+        found = await _waited(parts, taken.result_id, wait_s, caller)
     response.headers["Location"] = f"/v1/results/{found.result_id}"
     if found.state is ResultState.PENDING:
         response.status_code = HTTPStatus.ACCEPTED
@@ -165,8 +167,9 @@ async def result(result_id: _Id, parts: PartsOf, caller: Caller, response: Respo
 
 
 async def _waited(parts: Parts, result_id: str, wait_s: int, caller: TokenRecord) -> Invocation:
-    await parts.dispatcher.wait(result_id, wait_s)
-    found = await asyncio.to_thread(parts.state.invocation, result_id)
+    found = await parts.dispatcher.wait(result_id, wait_s)
+    if found is None:
+        found = await asyncio.to_thread(parts.state.invocation, result_id)
     if found is None or found.caller != caller.name:
         raise ServiceError(ErrorCode.SERVICE_NOT_FOUND, "no such result, expected one of this caller that is kept")
     return found
@@ -199,7 +202,7 @@ async def _session(parts: Parts, session_id: str, caller: TokenRecord) -> Sessio
     Raises:
         ServiceError: ``service-not-found`` for an unknown one, and for another caller's alike.
     """
-    found = await asyncio.to_thread(parts.state.session, _session_id(session_id))
+    found = parts.state.session(_session_id(session_id))
     if found is None or found.caller != caller.name:
         raise ServiceError(ErrorCode.SERVICE_NOT_FOUND, "no such session, expected one of this caller")
     return found

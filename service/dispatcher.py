@@ -4,7 +4,6 @@ The enclave gives identical bytes the same answer on one boot, so to try again i
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
@@ -16,6 +15,7 @@ from pcrgate.wire.messages import Invoke, InvokeAnswer
 from pcrgate.wire.problems import DETAIL_MAX_CHARACTERS
 from service.enclave_desk import EnclaveDesk
 from service.enclave_link import EnclaveRefusedError
+from service.group_commit import GroupCommit
 from service.metrics import Metrics
 from service.receipt_records import receipt_record
 from service.state_store import Invocation, ResultState, StateStore
@@ -61,7 +61,8 @@ class Dispatcher:
         self._turns: Final = asyncio.Semaphore(at_once)
         self._places: Final = at_once + waiting
         self._pause: Final = pause
-        self._tasks: Final[dict[str, asyncio.Task[None]]] = {}
+        self._writes: Final = GroupCommit(state)
+        self._tasks: Final[dict[str, asyncio.Task[Invocation | None]]] = {}
         self.draining = False
 
     async def submit(self, invocation: Invocation, *, idempotency_key: str | None = None) -> Invocation:
@@ -74,7 +75,9 @@ class Dispatcher:
             raise ServiceError(ErrorCode.SERVICE_BUSY, "the service is about to end, expected another one")
         if len(self._tasks) >= self._places:
             raise ServiceError(ErrorCode.SERVICE_BUSY, f"{self._places} invocations are under way, expected fewer")
-        begun = await asyncio.to_thread(self._state.begin_invocation, invocation, idempotency_key=idempotency_key)
+        begun = await self._writes.run(
+            lambda: self._state.begin_invocation(invocation, idempotency_key=idempotency_key)
+        )
         if begun.state is ResultState.PENDING:
             self._start(begun)
         return begun
@@ -86,11 +89,13 @@ class Dispatcher:
             self._start(invocation)
         return len(left)
 
-    async def wait(self, result_id: str, timeout_s: float) -> None:
-        """Wait until an invocation has ended, and no longer than the timeout."""
+    async def wait(self, result_id: str, timeout_s: float) -> Invocation | None:
+        """Return an invocation once it has ended and that is remembered; None when it is not so within the timeout."""
         task = self._tasks.get(result_id)
-        if task is not None and timeout_s > 0:
-            await asyncio.wait({task}, timeout=timeout_s)
+        if task is None or timeout_s <= 0:
+            return None
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        return task.result() if done and not task.cancelled() else None
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more and wait for what is under way; what takes longer stays pending for the next process."""
@@ -109,15 +114,16 @@ class Dispatcher:
         self._tasks[invocation.result_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(invocation.result_id, None))
 
-    async def _carry(self, invocation: Invocation) -> None:
+    async def _carry(self, invocation: Invocation) -> Invocation | None:
         async with self._turns:
             ended = await self._ended(invocation)
         record = receipt_record(ended.receipt)
-        with contextlib.suppress(
-            ServiceError
-        ):  # the store failed: it stays pending, and is tried again after a restart
-            await asyncio.to_thread(self._state.finish_invocation, ended, record)
-            self._metrics.invocation(done=ended.state is ResultState.DONE)
+        try:
+            await self._writes.run(lambda: self._state.finish_invocation(ended, record))
+        except ServiceError:  # the store failed: it stays pending, and is tried again after a restart
+            return None
+        self._metrics.invocation(done=ended.state is ResultState.DONE)
+        return ended
 
     async def _ended(self, invocation: Invocation) -> Invocation:
         delay_s, left = RETRY_FIRST_S, RETRIES

@@ -5,7 +5,7 @@ from typing import Final, Protocol, TypeVar
 
 from pcrgate.wire.limits import RECEIPTS_MAX
 from pcrgate.wire.messages import (
-    InvokeAnswer,
+    Invoke,
     Message,
     ReceiptsAnswer,
     ReceiptsRequest,
@@ -23,7 +23,7 @@ PAGES_MAX: Final = 128
 
 _Answer = TypeVar("_Answer", bound=Message)
 _WITH_RECEIPT: Final = (
-    SessionOpenAnswer, SessionResumeAnswer, SessionConfirmAnswer, SessionEndAnswer, InvokeAnswer,
+    SessionOpenAnswer, SessionResumeAnswer, SessionConfirmAnswer, SessionEndAnswer,
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class EnclaveDesk:
         self._state: Final = state
 
     async def ask(self, message: Message, expected: type[_Answer]) -> _Answer:
-        """Return the enclave's answer, after its receipt was kept.
+        """Return the enclave's answer, after its receipt was kept; that of an invocation is kept with its result.
 
         Raises:
             EnclaveRefusedError: when the enclave refused; its receipt is kept too.
@@ -58,6 +58,8 @@ class EnclaveDesk:
         try:
             answer = await self._link.ask(message, expected)
         except EnclaveRefusedError as error:
+            if isinstance(message, Invoke):
+                raise
             await self._keep(error.problem.receipt)
             raise
         if isinstance(answer, _WITH_RECEIPT):

@@ -13,8 +13,9 @@ from service.addresses import Address, connect
 ANSWER_TIMEOUT_S: Final = 130.0
 """Longest wait for an answer: a little more than the enclave's own deadline."""
 
-KEPT_CONNECTIONS: Final = 8
-"""Connections kept open for the next request."""
+KEPT_CONNECTIONS: Final = 32
+"""Connections kept open for the next request: half of what an enclave serves at once, and above the usual
+``invocations_at_once``, so that load makes no new ones."""
 
 _Answer = TypeVar("_Answer", bound=Message)
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -1,7 +1,7 @@
 """Hold what routes share, and let each request through as the role it needs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -52,20 +52,20 @@ class Parts:
     log: FilteringBoundLogger
 
 
-def parts_of(request: Request) -> Parts:
-    """Return the parts of the service that a request came to."""
+async def parts_of(request: Request) -> Parts:
+    """Return the parts of the service that a request came to; no thread is needed for that."""
     found: Parts = request.app.state.parts
     return found
 
 
-def only(*roles: Role) -> Callable[[Request], TokenRecord]:
+def only(*roles: Role) -> Callable[[Request], Awaitable[TokenRecord]]:
     """Return the dependency that lets requests of these roles through.
 
     The dependency raises ServiceError: ``service-credentials``, ``service-rate`` or ``service-role``.
     """
 
-    def checked(request: Request) -> TokenRecord:
-        parts = parts_of(request)
+    async def checked(request: Request) -> TokenRecord:
+        parts = await parts_of(request)
         try:
             token = parts.tokens.check(request.headers.get("authorization"))
         except ServiceError:

@@ -2,26 +2,38 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Final
 
-from pcrgate.errors import ReceiptError
+from pcrgate.attestation.cbor import decode
+from pcrgate.errors import CborError, ReceiptError
 from pcrgate.receipts.envelope import parse_receipt
-from pcrgate.receipts.wire import parse_claims
+from pcrgate.receipts.wire import ATTESTED, BOOTSEED, OBSERVED, SEQUENCE
 from service.state_store import ReceiptRecord
+
+BOOT_ID_BYTES: Final = 32
+
+SEQUENCE_MAX: Final = (1 << 63) - 1
+"""Highest number that the state's tables hold."""
 
 
 def receipt_record(receipt: bytes | None) -> ReceiptRecord | None:
-    """Return the receipt with its place, or None for what is no receipt."""
+    """Return the receipt with its place, or None for what has none; nothing else in it is looked at."""
     if receipt is None:
         return None
     try:
-        claims = parse_claims(parse_receipt(receipt).payload)
-    except ReceiptError:
+        claims = decode(parse_receipt(receipt).payload)
+    except (CborError, ReceiptError):
+        return None
+    attested, observed = (claims.get(ATTESTED), claims.get(OBSERVED)) if isinstance(claims, dict) else (None, None)
+    if not isinstance(attested, dict) or not isinstance(observed, dict):
+        return None
+    boot_id, sequence = attested.get(BOOTSEED), observed.get(SEQUENCE)
+    if type(boot_id) is not bytes or len(boot_id) != BOOT_ID_BYTES:
+        return None
+    if type(sequence) is not int or not 1 <= sequence <= SEQUENCE_MAX:
         return None
     return ReceiptRecord(
-        boot_id=claims.attested.boot_id,
-        sequence=claims.observed.sequence,
-        receipt_id=hashlib.sha384(receipt).hexdigest(),
-        receipt=receipt,
+        boot_id=boot_id, sequence=sequence, receipt_id=hashlib.sha384(receipt).hexdigest(), receipt=receipt
     )
 
 

@@ -1,15 +1,13 @@
 """Remember in one SQLite file: a write-ahead log that is synced before any call returns."""
 
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from pcrgate.errors import ErrorCode, ServiceError
 from pcrgate.units import Sha384
+from service.state_connection import StateFile
 from service.state_schema import SCHEMA_VERSION, TABLES
 from service.state_store import (
     RESULTS_PENDING_MAX,
@@ -23,10 +21,6 @@ from service.state_store import (
     TokenRecord,
 )
 
-BUSY_TIMEOUT_S: Final = 10.0
-"""Longest wait for another process that writes to the file: the command that makes tokens takes a moment."""
-
-_FILE_MODE: Final = 0o600
 _INVOCATION: Final = ", ".join(field.name for field in fields(Invocation))
 _RECEIPT: Final = ", ".join(field.name for field in fields(ReceiptRecord))
 
@@ -43,23 +37,16 @@ class SqliteStateStore:
         Raises:
             ServiceError: ``service-store`` when it cannot be opened or was written by another version.
         """
-        self._lock: Final = threading.Lock()
-        with _as_store_failure():
-            path.touch(mode=_FILE_MODE)
-            self._connection: Final = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+        self._file: Final = StateFile(path)
+        self._connection: Final = self._file.connection
         try:
-            with _as_store_failure():
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = FULL")
             self._prepare()
         except BaseException:
-            self._connection.close()
+            self._file.close()
             raise
 
     def _prepare(self) -> None:
-        with self._writing():
+        with self._file.writing():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 for statement in TABLES:
@@ -72,13 +59,20 @@ class SqliteStateStore:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
+
+    def together(self, writes: Sequence[Callable[[], object]]) -> list[object]:
+        """Carry out writes with one commit.
+
+        Raises:
+            ServiceError: ``service-store``.
+        """
+        return self._file.together(writes)
 
     def add_artifact(self, artifact: Artifact) -> None:
         """Remember a complete file."""
         header = None if artifact.header_digest is None else artifact.header_digest.digest
-        with self._writing():
+        with self._file.writing():
             self._connection.execute(
                 "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?)",
                 (artifact.digest.digest, header, artifact.size_bytes, artifact.created_ms),
@@ -94,7 +88,7 @@ class SqliteStateStore:
 
     def _artifact(self, condition: str, named: Sha384) -> Artifact | None:
         query = f"SELECT * FROM artifacts WHERE {condition} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - our own words
-        row = self._one(query, named.digest)
+        row = self._file.one(query, named.digest)
         if row is None:
             return None
         digest, header, size_bytes, created_ms = row
@@ -111,7 +105,7 @@ class SqliteStateStore:
         Raises:
             ServiceError: ``service-conflict``, ``service-precondition``.
         """
-        with self._writing():
+        with self._file.writing():
             row = self._connection.execute("SELECT digest FROM manifests WHERE epoch = ?", (manifest.epoch,)).fetchone()
             if row is not None:
                 if row[0] != manifest.digest.digest:
@@ -140,7 +134,7 @@ class SqliteStateStore:
 
     def _manifest(self, condition: str, value: int | bytes | None) -> StoredManifest | None:
         query = f"SELECT * FROM manifests WHERE {condition} ORDER BY epoch DESC LIMIT 1"  # noqa: S608 - our own words
-        row = self._one(query, value)
+        row = self._file.one(query, value)
         if row is None:
             return None
         found, digest, signed, created_ms = row
@@ -148,7 +142,7 @@ class SqliteStateStore:
 
     def add_token(self, token: TokenRecord) -> None:
         """Remember a token."""
-        with self._writing():
+        with self._file.writing():
             self._connection.execute(
                 "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
                 (token.token_id, token.role.value, token.name, token.hashed, token.created_ms, int(token.revoked)),
@@ -156,7 +150,7 @@ class SqliteStateStore:
 
     def token(self, token_id: str) -> TokenRecord | None:
         """Return what is known of a token."""
-        row = self._one("SELECT role, name, hashed, created_ms, revoked FROM tokens WHERE token_id = ?", token_id)
+        row = self._file.one("SELECT role, name, hashed, created_ms, revoked FROM tokens WHERE token_id = ?", token_id)
         if row is None:
             return None
         role, name, hashed, created_ms, revoked = row
@@ -166,7 +160,7 @@ class SqliteStateStore:
 
     def revoke_token(self, token_id: str) -> bool:
         """Let a token count no more."""
-        with self._writing():
+        with self._file.writing():
             changed = self._connection.execute(
                 "UPDATE tokens SET revoked = 1 WHERE token_id = ? AND revoked = 0", (token_id,)
             )
@@ -178,7 +172,7 @@ class SqliteStateStore:
         Raises:
             ServiceError: ``service-conflict``.
         """
-        with self._writing():
+        with self._file.writing():
             changed = self._connection.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE"
                 " SET ticket = excluded.ticket WHERE caller = excluded.caller",
@@ -189,7 +183,7 @@ class SqliteStateStore:
 
     def session(self, session_id: bytes) -> SessionRecord | None:
         """Return a session's ticket."""
-        row = self._one("SELECT caller, ticket, created_ms FROM sessions WHERE session_id = ?", session_id)
+        row = self._file.one("SELECT caller, ticket, created_ms FROM sessions WHERE session_id = ?", session_id)
         if row is None:
             return None
         caller, ticket, created_ms = row
@@ -197,7 +191,7 @@ class SqliteStateStore:
 
     def end_session(self, session_id: bytes) -> None:
         """Forget a session's ticket."""
-        with self._writing():
+        with self._file.writing():
             self._connection.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
 
     def begin_invocation(self, invocation: Invocation, *, idempotency_key: str | None = None) -> Invocation:
@@ -206,7 +200,7 @@ class SqliteStateStore:
         Raises:
             ServiceError: ``service-idempotency``, ``service-busy``.
         """
-        with self._writing():
+        with self._file.writing():
             row = self._connection.execute(
                 f"SELECT {_INVOCATION} FROM invocations WHERE caller = ? AND idempotency_key = ?",  # noqa: S608 - our names
                 (invocation.caller, idempotency_key),
@@ -239,7 +233,7 @@ class SqliteStateStore:
 
     def finish_invocation(self, invocation: Invocation, receipt: ReceiptRecord | None = None) -> None:
         """Remember how an invocation ended, and its receipt."""
-        with self._writing():
+        with self._file.writing():
             self._connection.execute(
                 "UPDATE invocations SET state = ?, result = ?, receipt = ?, problem_code = ?, problem_detail = ?"
                 " WHERE result_id = ? AND state = 'pending'",
@@ -257,24 +251,24 @@ class SqliteStateStore:
 
     def invocation(self, result_id: str) -> Invocation | None:
         """Return an invocation."""
-        row = self._one(f"SELECT {_INVOCATION} FROM invocations WHERE result_id = ?", result_id)  # noqa: S608 - our names
+        row = self._file.one(f"SELECT {_INVOCATION} FROM invocations WHERE result_id = ?", result_id)  # noqa: S608 - our names
         return None if row is None else _invocation(row)
 
     def pending_invocations(self) -> list[Invocation]:
         """Return what has no result, the oldest first."""
         query = f"SELECT {_INVOCATION} FROM invocations WHERE state = 'pending' ORDER BY created_ms, rowid"  # noqa: S608 - our names
-        return [_invocation(row) for row in self._all(query)]
+        return [_invocation(row) for row in self._file.all(query)]
 
     def forget_results(self, before_ms: int) -> int:
         """Drop what ended and was taken before a time."""
-        with self._writing():
+        with self._file.writing():
             return self._connection.execute(
                 "DELETE FROM invocations WHERE state <> 'pending' AND created_ms < ?", (before_ms,)
             ).rowcount
 
     def add_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
         """Remember receipts."""
-        with self._writing():
+        with self._file.writing():
             self._insert_receipts(receipts)
 
     def _insert_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
@@ -285,48 +279,19 @@ class SqliteStateStore:
 
     def receipt(self, receipt_id: str) -> ReceiptRecord | None:
         """Return a receipt."""
-        row = self._one(f"SELECT {_RECEIPT} FROM receipts WHERE receipt_id = ?", receipt_id)  # noqa: S608 - our names
+        row = self._file.one(f"SELECT {_RECEIPT} FROM receipts WHERE receipt_id = ?", receipt_id)  # noqa: S608 - our names
         return None if row is None else _receipt(row)
 
     def receipts(self, boot_id: bytes, *, after: int = 0, limit: int) -> list[ReceiptRecord]:
         """Return receipts of a boot in their order."""
         query = f"SELECT {_RECEIPT} FROM receipts WHERE boot_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"  # noqa: S608 - our names
-        return [_receipt(row) for row in self._all(query, boot_id, after, limit)]
+        return [_receipt(row) for row in self._file.all(query, boot_id, after, limit)]
 
     def boots(self) -> list[bytes]:
         """Return the boots that receipts are known of, the latest first."""
-        return [row[0] for row in self._all("SELECT boot_id FROM receipts GROUP BY boot_id ORDER BY max(rowid) DESC")]
-
-    def _one(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
-        with self._lock, _as_store_failure():
-            row: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
-        return row
-
-    def _all(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._lock, _as_store_failure():
-            return self._connection.execute(query, parameters).fetchall()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold one transaction: all of the block, or none of it."""
-        with self._lock, _as_store_failure():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-
-
-@contextmanager
-def _as_store_failure() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise ServiceError(
-            ErrorCode.SERVICE_STORE, f"the state file answers {type(error).__name__}, expected it to work"
-        ) from error
+        return [
+            row[0] for row in self._file.all("SELECT boot_id FROM receipts GROUP BY boot_id ORDER BY max(rowid) DESC")
+        ]
 
 
 def _invocation(row: tuple[Any, ...]) -> Invocation:

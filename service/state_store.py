@@ -1,9 +1,10 @@
 """The seam to what a parent remembers: artifacts, manifests, tokens, sessions, results, receipts.
 
-All of it is public metadata or sealed. What a call has taken outlives the process once the call returns.
+All of it is public metadata or sealed. What a call has taken outlives the process once the call returns. To read one
+session or token takes microseconds, so that is done on the event loop; everything else is done on threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -247,6 +248,16 @@ class StateStore(Protocol):
 
     def boots(self) -> list[bytes]:
         """Return the boots that receipts are known of, the latest first."""
+        ...
+
+    def together(self, writes: Sequence[Callable[[], object]]) -> list[object]:
+        """Carry out several of this store's writes as one, and return what each returned or the ServiceError it raised.
+
+        Each of them is done whole or not at all; all that are done are there for good once this returns.
+
+        Raises:
+            ServiceError: ``service-store`` when none of them counts as done.
+        """
         ...
 
     def close(self) -> None:

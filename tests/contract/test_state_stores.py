@@ -231,3 +231,52 @@ def test_every_write_is_synced(tmp_path: Path) -> None:
     assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     store.close()
+
+
+def test_writes_together_are_each_done_whole_or_not_at_all(opened: Opened) -> None:
+    store = opened()
+    first, second = invocation(1), invocation(2, request=b"another")
+    ended = store.together(
+        [
+            lambda: store.begin_invocation(first, idempotency_key="k"),
+            lambda: store.begin_invocation(second, idempotency_key="k"),  # another request under the same key
+            lambda: store.add_manifest(manifest(3)),
+            lambda: store.add_manifest(manifest(3, b"other")),
+            lambda: store.begin_invocation(second),
+        ]
+    )
+    assert (ended[0], ended[2], ended[4]) == (first, None, second)
+    assert [one.code for one in ended if isinstance(one, ServiceError)] == [
+        ErrorCode.SERVICE_IDEMPOTENCY,
+        ErrorCode.SERVICE_CONFLICT,
+    ]
+    assert opened().pending_invocations() == [first, second]
+    assert opened().manifest() == manifest(3)
+    assert store.together([]) == []
+    store.add_receipts([receipt(1)])  # and by itself again
+    assert opened().receipts(b"b" * 32, limit=9) == [receipt(1)]
+
+
+def test_what_is_not_committed_is_not_read(opened: Opened) -> None:
+    store = opened()
+    seen: list[object] = []
+
+    def look() -> None:
+        store.add_receipts([receipt(1)])
+        seen.append(store.receipt(receipt(1).receipt_id))
+
+    store.together([look])
+    assert seen == [None]
+    assert store.receipt(receipt(1).receipt_id) == receipt(1)
+
+
+def test_a_crash_among_writes_together_undoes_them_all(opened: Opened) -> None:
+    store = opened()
+
+    def crash() -> None:
+        raise RuntimeError("crashed")
+
+    with pytest.raises(RuntimeError):
+        store.together([lambda: store.add_receipts([receipt(1)]), crash])
+    assert opened().receipts(b"b" * 32, limit=9) == []
+    store.add_receipts([receipt(2)])

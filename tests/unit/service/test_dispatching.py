@@ -2,19 +2,24 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pcrgate.attestation.cbor import encode
 from pcrgate.errors import ErrorCode, PcrgateError, ServiceError, UsageError, WireError
+from pcrgate.receipts.envelope import PROTECTED
+from pcrgate.receipts.wire import ATTESTED, BOOTSEED, OBSERVED, SEQUENCE
 from pcrgate.wire.messages import InvokeAnswer, Message, Problem
 from service import rate_limits
 from service.dispatcher import RETRIES, Dispatcher
 from service.enclave_desk import EnclaveDesk
 from service.enclave_link import EnclaveRefusedError
+from service.group_commit import GroupCommit
 from service.log_lines import logger
 from service.metrics import Metrics
 from service.rate_limits import RateExceededError, RateLimits
@@ -24,6 +29,7 @@ from service.state_store import Invocation, ResultState, Role
 from service.tokens import Tokens, token_key
 
 DONE = InvokeAnswer(record=b"sealed result", receipt=b"no receipt")
+SIGNATURE = (bytes(47) + b"\x01") * 2
 GONE = WireError(ErrorCode.WIRE_LINK, "gone")
 
 
@@ -139,9 +145,84 @@ def test_places_are_bounded_and_draining_takes_nothing(state: SqliteStateStore) 
     assert len(state.pending_invocations()) == 2  # for the next process
 
 
+def receipt_with(claims: Any) -> bytes:
+    return b"\xd2" + encode([PROTECTED, {}, encode(claims), SIGNATURE])
+
+
+def placed(boot_id: object = bytes(32), sequence: object = 1) -> bytes:
+    return receipt_with({ATTESTED: {BOOTSEED: boot_id}, OBSERVED: {SEQUENCE: sequence}})
+
+
 def test_what_is_no_receipt_has_no_place() -> None:
-    assert receipt_record(None) is None
-    assert receipt_record(b"no receipt") is None
+    found = receipt_record(placed())
+    assert found is not None
+    assert (found.boot_id, found.sequence) == (bytes(32), 1)
+    assert receipt_record(placed(sequence=(1 << 63) - 1)) is not None
+    for nothing in (
+        None,
+        b"no receipt",
+        receipt_with([]),
+        receipt_with({ATTESTED: {BOOTSEED: bytes(32)}}),
+        b"\xd2" + encode([PROTECTED, {}, b"\xff", SIGNATURE]),
+        placed(boot_id=bytes(31)),
+        placed(boot_id="text"),
+        placed(sequence=0),
+        placed(sequence=1 << 63),
+        placed(sequence=True),
+    ):
+        assert receipt_record(nothing) is None
+
+
+def test_writes_that_come_while_the_disk_is_busy_share_a_commit(state: SqliteStateStore) -> None:
+    sizes: list[int] = []
+    original = state.together
+
+    def counted(writes: Sequence[Callable[[], object]]) -> list[object]:
+        sizes.append(len(writes))
+        return original(writes)
+
+    async def run() -> None:
+        writes = GroupCommit(state)
+        state.together = counted  # type: ignore[method-assign]  # the real one, counted
+        made = [asyncio.ensure_future(writes.run(partial(state.begin_invocation, invocation(n)))) for n in range(100)]
+        made[7].cancel()  # whoever leaves stops nothing
+        ended = await asyncio.gather(*made, return_exceptions=True)
+        assert [one for n, one in enumerate(ended) if n != 7] == [invocation(n) for n in range(100) if n != 7]
+        again = await asyncio.gather(
+            writes.run(partial(state.begin_invocation, invocation(1))), writes.run(lambda: 5), return_exceptions=True
+        )
+        assert isinstance(again[0], ServiceError)  # the name is taken
+        assert again[1] == 5
+
+    asyncio.run(run())
+    assert len(state.pending_invocations()) >= 99
+    assert len(sizes) <= 4
+
+
+def test_a_commit_that_fails_is_told_to_all_who_wait(state: SqliteStateStore) -> None:
+    async def run() -> list[object]:
+        writes = GroupCommit(state)
+        state.close()
+        begun = [writes.run(partial(state.begin_invocation, invocation(n))) for n in range(3)]
+        return await asyncio.gather(*begun, return_exceptions=True)
+
+    ended = asyncio.run(run())
+    assert [one.code for one in ended if isinstance(one, ServiceError)] == [ErrorCode.SERVICE_STORE] * 3
+
+
+def test_a_store_that_fails_leaves_it_to_the_next_process(state: SqliteStateStore) -> None:
+    async def run() -> Invocation | None:
+        made = dispatcher(state, ScriptedLink(DONE))
+
+        def refuse(*_: object) -> None:
+            raise ServiceError(ErrorCode.SERVICE_STORE, "the disk is full")
+
+        state.finish_invocation = refuse  # type: ignore[method-assign,assignment]  # as a disk would
+        await made.submit(invocation())
+        return await made.wait(invocation().result_id, 10)
+
+    assert asyncio.run(run()) is None
+    assert state.pending_invocations() == [invocation()]
 
 
 def test_rates_refill_and_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
