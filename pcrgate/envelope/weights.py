@@ -6,6 +6,7 @@ within the plaintext and 64 MiB. The steps are numbered as in docs/adr/0200-weig
 
 import hashlib
 import hmac
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,14 @@ from typing import Final
 
 from pcrgate.envelope.weights_buffer import WeightsBuffer
 from pcrgate.envelope.weights_digest import FramesDigest, WeightsExpectation, feed_of
-from pcrgate.envelope.weights_frames import Layout, is_final, open_final_frame, open_regular_frames
+from pcrgate.envelope.weights_frames import (
+    FINAL_OVERHEAD_BYTES,
+    TAG_BYTES,
+    Layout,
+    is_final,
+    open_final_frame,
+    open_regular_frames,
+)
 from pcrgate.envelope.weights_header import FrameKey, HeaderOpener, open_header, parse_header
 from pcrgate.envelope.weights_source import CiphertextSource, Feed
 from pcrgate.errors import ErrorCode, ReleaseError
@@ -24,23 +32,20 @@ LOADING_MEMORY_BYTES: Final = 64 << 20
 """Most memory that loading takes beside the plaintext; what is in flight stays below it."""
 
 SPAN_BYTES: Final = 4 << 20
-"""How much of a message in memory is one piece of work, when frames are shorter: handing it over then costs nothing."""
+"""How much of a message in memory is one piece of work, when frames are shorter: taking it costs nothing then."""
 
 STREAM_SPAN_BYTES: Final = 1 << 20
 """How much of a stream is one piece of work: what was received is opened while it is still in a cache."""
 
-SLOTS_MAX: Final = 4
-"""Most spans in flight: one arriving, one being opened by each of two threads, one between."""
-
-SLOTS_MIN: Final = 3
-"""Fewest, for the longest frames: three of them are 48 MiB."""
+SPANS_MEMORY_BYTES: Final = LOADING_MEMORY_BYTES * 3 // 4
+"""Most memory in which a stream's spans arrive, one for each thread: fewer threads open the longest frames."""
 
 WORKERS_IN_PLACE: Final = 2
-"""Threads that decrypt a message in memory by default: two reach the memory's bandwidth on what was measured."""
+"""Threads that decrypt a message in memory by default: on two cores that halved the time of one."""
 
 WORKERS_STREAMED: Final = 1
-"""Threads that decrypt a stream by default: the receiving one itself, while what came is in its cache. Handing over to
-another thread cost more than it hid on two cores; enclaves with more may try more."""
+"""Threads that decrypt a stream by default: the receiving one itself, while what came is in its cache. A second thread
+cost more than it hid on two cores, which the parent's copying keeps busy; enclaves with more may try more."""
 
 WORKERS_MAX: Final = 16
 """Most threads that decrypt: memory is the limit long before."""
@@ -77,8 +82,8 @@ def open_weights(
         hash_plaintext: whether to compare the plaintext's SHA-384 too. It costs about a second for each gigabyte and
             protects against somebody who knows the data key; without it, header, key commitment and frames still bind
             the plaintext to the manifest for everybody who does not.
-        workers: threads that decrypt, 1 to 16; 1 decrypts in the calling thread. By default 2 for a message in memory
-            and 1 for a stream.
+        workers: threads that decrypt, 1 to 16, the calling one among them. By default 2 for a message in memory and 1
+            for a stream.
         progress: called with verified and total plaintext bytes, from the calling thread.
         buffer: memory to use again, of exactly the plaintext's length.
 
@@ -139,7 +144,11 @@ def _require_digests(frames_sha384: bytes, plaintext_sha384: bytes | None, expec
 
 
 class _Reader:
-    """Read, open and measure the body of one message; every thread has ended when ``run`` returns or raises."""
+    """Read, open and measure the body of one message; every thread has ended when ``run`` returns or raises.
+
+    The calling thread and its helpers each take the next span, one after the other, and open it without waiting for
+    anyone. Waking a thread costs as much as opening a megabyte, so no span is ever handed over.
+    """
 
     def __init__(
         self,
@@ -156,11 +165,18 @@ class _Reader:
         self._key = key
         self._layout = layout
         self._plaintext = plaintext
-        self._workers = workers
         self._progress = progress
         wanted_bytes = SPAN_BYTES if feed.in_place else STREAM_SPAN_BYTES
         self._frames_a_span = max(1, wanted_bytes // layout.stored_frame_bytes)
-        self._span_bytes = self._frames_a_span * layout.stored_frame_bytes
+        spans = -(-layout.regular_frames // self._frames_a_span)
+        in_memory = WORKERS_MAX if feed.in_place else SPANS_MEMORY_BYTES // self._memory_bytes
+        self._helpers = max(1, min(workers, spans, in_memory)) - 1
+        self._turn = threading.Lock()
+        self._spans = self._all_spans()
+        self._stopped = False
+        self._opened: dict[int, bytes] = {}
+        self._failures: list[tuple[int, Exception]] = []
+        self._gathered_frames = 0
         self._frames_digest = FramesDigest(layout)
         self._hash = hashlib.sha384() if hash_plaintext else None
         self._hashing: deque[Future[None]] = deque()
@@ -171,55 +187,80 @@ class _Reader:
         with ExitStack() as threads:
             hasher = threads.enter_context(ThreadPoolExecutor(1, "weights-hash")) if self._hash is not None else None
             # 3. Regular frames, in parallel, as they arrive.
-            if self._workers == 1:
-                memory = None if self._feed.in_place else bytearray(self._span_bytes)
-                for span in self._spans():
-                    self._verified(self._open(span, self._feed.take(self._stored_bytes(span), memory)), span, hasher)
-            else:
-                self._in_parallel(threads.enter_context(ThreadPoolExecutor(self._workers, "weights")), hasher)
+            memory = self._memory()
+            self._open_all(memory, hasher)
             # 4. The final frame, which closes the sequence, and 5. nothing after it.
-            self._tail(hasher)
+            self._tail(memory, hasher)
             self._feed.finish()
             while self._hashing:
                 self._hashing.popleft().result()
         return self._frames_digest.result().digest, None if self._hash is None else self._hash.digest()
 
-    def _spans(self) -> Iterator[_Span]:
+    @property
+    def _memory_bytes(self) -> int:
+        """How much memory a thread receives in: a span, or the tail, which may be longer by a final frame's head."""
+        return self._frames_a_span * self._layout.stored_frame_bytes + FINAL_OVERHEAD_BYTES
+
+    def _memory(self) -> bytearray | None:
+        return None if self._feed.in_place else bytearray(self._memory_bytes)
+
+    def _all_spans(self) -> Iterator[_Span]:
         for done in range(0, self._layout.regular_frames, self._frames_a_span):
             yield _Span(done + 1, min(self._frames_a_span, self._layout.regular_frames - done))
 
-    def _stored_bytes(self, span: _Span) -> int:
-        return span.frames * self._layout.stored_frame_bytes
-
-    def _in_parallel(self, pool: ThreadPoolExecutor, hasher: ThreadPoolExecutor | None) -> None:
-        count = max(SLOTS_MIN, min(SLOTS_MAX, LOADING_MEMORY_BYTES * 3 // 4 // self._span_bytes))
-        free: deque[bytearray | None] = deque()
-        in_flight: deque[tuple[Future[bytes], _Span, bytearray | None]] = deque()
+    def _open_all(self, memory: bytearray | None, hasher: ThreadPoolExecutor | None) -> None:
+        helpers = [threading.Thread(target=self._help, name=f"weights-{number}") for number in range(self._helpers)]
+        started: list[threading.Thread] = []
         try:
-            for span in self._spans():
-                if len(in_flight) == count:
-                    future, earlier, memory = in_flight.popleft()
-                    self._verified(future.result(), earlier, hasher)
-                    free.append(memory)
-                memory = free.popleft() if free else (None if self._feed.in_place else bytearray(self._span_bytes))
-                stored = self._feed.take(self._stored_bytes(span), memory)
-                in_flight.append((pool.submit(self._open, span, stored), span, memory))
-            while in_flight:
-                future, earlier, _ = in_flight.popleft()
-                self._verified(future.result(), earlier, hasher)
+            for helper in helpers:
+                helper.start()
+                started.append(helper)
+            while self._open_next(memory):
+                self._gather(hasher)
         finally:
-            for future, _, _ in in_flight:
-                future.cancel()
+            self._stopped = True
+            for helper in started:
+                helper.join()
+        if self._failures:
+            # Spans before the first that failed were all taken and are all open: which failure is told is no accident.
+            raise min(self._failures, key=lambda failure: failure[0])[1]
+        self._gather(hasher)
+
+    def _help(self) -> None:
+        memory = self._memory()
+        while self._open_next(memory):
+            pass
+
+    def _open_next(self, memory: bytearray | None) -> bool:
+        """Take the next span and open it; whether there was one, and nothing failed."""
+        with self._turn:
+            span = None if self._stopped else next(self._spans, None)
+            if span is None:
+                return False
+            try:
+                stored = self._feed.take(span.frames * self._layout.stored_frame_bytes, memory)
+            except Exception as error:  # noqa: BLE001 - kept for the calling thread, which raises the first
+                return self._failed(span, error)
+        try:
+            self._opened[span.first] = self._open(span, stored)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(span, error)
+        return True
+
+    def _failed(self, span: _Span, error: Exception) -> bool:
+        self._failures.append((span.first, error))
+        self._stopped = True
+        return False
 
     def _open(self, span: _Span, stored: memoryview) -> bytes:
         start = (span.first - 1) * self._layout.frame_bytes
         end = start + span.frames * self._layout.frame_bytes
         return open_regular_frames(self._key, span.first, stored, self._plaintext[start:end])
 
-    def _tail(self, hasher: ThreadPoolExecutor | None) -> None:
+    def _tail(self, memory: bytearray | None, hasher: ThreadPoolExecutor | None) -> None:
         layout, number = self._layout, self._layout.regular_frames + 1
         rest = self._plaintext[layout.plaintext_bytes - layout.tail_plaintext_bytes :]
-        stored = self._feed.take(layout.tail_bytes)
+        stored = self._feed.take(layout.tail_bytes, memory)
         if is_final(stored):
             self._frames_digest.add(open_final_frame(self._key, number, stored, rest))
         elif layout.tail_plaintext_bytes == layout.frame_bytes:
@@ -234,9 +275,13 @@ class _Reader:
             )
         self._advance(layout.tail_plaintext_bytes, hasher)
 
-    def _verified(self, tags: bytes, span: _Span, hasher: ThreadPoolExecutor | None) -> None:
-        self._frames_digest.add(tags)
-        self._advance(span.frames * self._layout.frame_bytes, hasher)
+    def _gather(self, hasher: ThreadPoolExecutor | None) -> None:
+        """Measure the tags of spans that are open, in order, up to the first that is not."""
+        while (tags := self._opened.pop(self._gathered_frames + 1, None)) is not None:
+            frames = len(tags) // TAG_BYTES
+            self._gathered_frames += frames
+            self._frames_digest.add(tags)
+            self._advance(frames * self._layout.frame_bytes, hasher)
 
     def _advance(self, length: int, hasher: ThreadPoolExecutor | None) -> None:
         """Count plaintext that is verified, hash it on its own thread, and tell whoever watches."""

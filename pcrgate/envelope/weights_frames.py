@@ -93,22 +93,23 @@ def open_regular_frames(key: FrameKey, first: int, stored: memoryview, plaintext
     Raises:
         ReleaseError: ``weights-frame`` when a frame is not the one that belongs here.
     """
-    decrypt_into, message_id, length = key.cipher.decrypt_into, key.message_id, key.frame_bytes
+    decrypt_into, length = key.cipher.decrypt_into, key.frame_bytes
     step = length + REGULAR_OVERHEAD_BYTES
-    tags: list[bytes] = []
+    label = key.message_id + _REGULAR_LABEL
+    tags = bytearray()
     for index in range(len(stored) // step):
         number, at, out = first + index, index * step, index * length
-        said, iv = _REGULAR_HEAD.unpack_from(stored, at)
-        if said != number or int.from_bytes(iv, "big") != number:
+        head = _REGULAR_HEAD.pack(number, number.to_bytes(IV_BYTES, "big"))
+        if stored[at : at + len(head)] != head:
             raise _refused(number)
-        body = stored[at + 4 + IV_BYTES : at + step]
-        aad = message_id + _REGULAR_LABEL + _NUMBERS.pack(number, length)
+        body = stored[at + len(head) : at + step]
+        iv, aad = head[-IV_BYTES:], label + _NUMBERS.pack(number, length)
         try:
             decrypt_into(iv, body, aad, plaintext[out : out + length])
         except InvalidTag:
             raise _refused(number) from None
-        tags.append(bytes(body[-TAG_BYTES:]))
-    return b"".join(tags)
+        tags += body[-TAG_BYTES:]
+    return bytes(tags)
 
 
 def is_final(stored: memoryview) -> bool:

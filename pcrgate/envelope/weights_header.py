@@ -28,7 +28,7 @@ FRAME_MIN_BYTES: Final = 1024
 """Shortest frame: below it the work for each frame outweighs its bytes. The SDK's default is 4096."""
 
 FRAME_MAX_BYTES: Final = 16 << 20
-"""Longest frame: three of them in flight stay within the memory that loading may take beside the plaintext."""
+"""Longest frame: those in flight stay within the memory that loading may take beside the plaintext."""
 
 SUITE: Final = 0x0478
 """AES-256-GCM, HKDF-SHA-512, key commitment, no signature: a signature in a trailer would only be checked at the end,

@@ -439,3 +439,84 @@ def test_frames_open_only_with_their_number_and_length() -> None:
     assert bytes(last) == PLAINTEXT[-17:]
     with pytest.raises(ReleaseError):
         open_final_frame(key, 12, memoryview(SEALED)[TAIL:], last)
+
+
+class Gated:
+    """Give a message, and let a test decide what happens at each span that is read."""
+
+    def __init__(self, sealed: bytes, at: Callable[[int], None]) -> None:
+        self._sealed, self._at = sealed, at
+
+    def open(self, offset: int) -> "GatedStream":
+        return GatedStream(self._sealed, offset, self._at)
+
+
+class GatedStream(ChunkedStream):
+    """Tell where each read begins."""
+
+    def __init__(self, sealed: bytes, offset: int, at: Callable[[int], None]) -> None:
+        super().__init__(sealed, offset, len(sealed))
+        self._tell = at
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        self._tell(self._at)
+        return super().readinto(buffer)
+
+
+def test_of_several_failures_the_first_in_the_message_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SPAN_BYTES", FRAME + 32)
+    edited = bytearray(SEALED)
+    for number in (2, 3, 4, 5):
+        edited[frame(number).start + 20] ^= 1
+    for _ in range(20):
+        assert "frame 2 " in refusal(lambda: opened(bytes(edited), workers=4)).message
+
+
+def test_threads_share_the_spans_and_end_before_the_reader_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "STREAM_SPAN_BYTES", FRAME + 32)
+    both, readers = threading.Barrier(2), set[str]()
+
+    def at(position: int) -> None:
+        # The first two spans are read by two threads: the one that has read its span waits until the other comes.
+        if position >= HEADER_BYTES:
+            readers.add(threading.current_thread().name)
+
+    real = weights.open_regular_frames
+
+    def waiting(key: FrameKey, first: int, stored: memoryview, plaintext: memoryview) -> bytes:
+        if first <= 2:
+            both.wait(60)
+        return real(key, first, stored, plaintext)
+
+    monkeypatch.setattr(weights, "open_regular_frames", waiting)
+    before = threading.active_count()
+    assert opened(Gated(SEALED, at), workers=2) == PLAINTEXT
+    assert len(readers) == 2
+    assert threading.active_count() == before
+
+
+def test_a_watcher_that_raises_stops_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SPAN_BYTES", FRAME + 32)
+    before = threading.active_count()
+
+    def watcher(done: int, _: int) -> None:
+        raise KeyboardInterrupt(done)
+
+    buffer = WeightsBuffer(len(PLAINTEXT))
+    with pytest.raises(KeyboardInterrupt):
+        opened(workers=4, progress=watcher, buffer=buffer)
+    assert buffer.wiped
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("frames_in_memory", "threads"), [(1, 1), (2, 2), (3, 3), (100, 4)])
+def test_long_frames_are_opened_by_fewer_threads(
+    monkeypatch: pytest.MonkeyPatch, frames_in_memory: int, threads: int
+) -> None:
+    monkeypatch.setattr(weights, "STREAM_SPAN_BYTES", FRAME + 32)
+    monkeypatch.setattr(weights, "SPANS_MEMORY_BYTES", frames_in_memory * (FRAME + 32 + 40))
+    started: list[str] = []
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread.name), real(thread))[1])
+    assert opened(Chunked(SEALED, 5000, []), workers=4, hash_plaintext=False) == PLAINTEXT
+    assert len(started) == threads - 1
