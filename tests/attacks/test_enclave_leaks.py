@@ -23,9 +23,10 @@ from pcrgate.manifest.grants import ActionRule, Grant
 from pcrgate.wire import messages as wire
 from service.addresses import UnixAddress
 from service.enclave_link import EnclaveLink, EnclaveRefusedError
+from tests.attacks.hostile_peer import agent_at
 from tests.attacks.mutants import mutant
 from tests.support.enclave_agent import TestAgent, query, vector
-from tests.support.enclave_stage import EnclaveStage, open_site, open_stage, running, wait_until
+from tests.support.enclave_stage import WEIGHTS, EnclaveStage, open_site, open_stage, running, wait_until
 from tests.support.onnx_model import adding_model
 from tests.support.tap import Tap
 
@@ -182,3 +183,24 @@ def test_the_third_workload_of_the_documentation_works(stage: EnclaveStage, tmp_
     with ExitStack() as stack:
         agent, _ = booted(stage, stack, module.WORKLOAD, "count")
         assert agent.invoke("count", b"seven..").inner["result"] == b"7"
+
+
+def test_h6_a_result_leaves_sealed_and_the_search_finds_one_that_does_not(stage: EnclaveStage) -> None:
+    """Frames are all that leaves; in this process they are read where they are made."""
+    weights, left = struct.pack(f"<{len(WEIGHTS)}f", *WEIGHTS), bytearray()
+    with open_site(stage) as site:
+        _, desk = site.boot()
+
+        def ask(message: wire.Message, _: Any) -> wire.Message:
+            answer = desk.answer(message)
+            left.extend(wire.encode_message(answer))
+            return answer
+
+        agent = agent_at(site, ask).open()
+        zeros = vector(*[0.0] * len(WEIGHTS))
+        result: Any = decode(agent.invoke("infer", zeros).inner["result"])
+        assert result["outputs"]["y"]["data"] == weights
+        assert not leaks(weights, bytes(left))
+        with mutant(invocations, "InvokeAnswer(record=sealed.record,", "InvokeAnswer(record=encode(answer),"):
+            ask(wire.Invoke(record=agent.seal("infer", zeros).record), wire.InvokeAnswer)
+        assert leaks(weights, bytes(left))
