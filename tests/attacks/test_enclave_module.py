@@ -155,6 +155,19 @@ def test_a12_a_document_cut_short_ends_the_boot(site: Site) -> None:
     assert lying(site, cut) == "nsm-response"
 
 
+def test_a12_a_module_whose_pcr16_was_used_before_is_refused(site: Site) -> None:
+    """The attack: evidence that names another manifest than the one that is live."""
+    nsm = SoftwareNsm(pki=site.stage.twin.pki, pcrs={0: site.stage.measured()})
+    nsm.request(encode({"ExtendPCR": {"index": 16, "data": hashlib.sha384(b"another manifest").digest()}}))
+    phases, _ = site.boot(nsm=nsm)
+    assert phases.failure is ErrorCode.ENCLAVE_MANIFEST_LOCK
+    used = ("before.locked or not before.value.is_zero", "False")
+    with contextlib.ExitStack() as stack:
+        without(stack, (boot_module, (used, *EXTENDED[1])))
+        phases, _ = site.boot(nsm=nsm)
+    assert phases.phase is Phase.LIVE
+
+
 UNPINNED: Removal = (chain, (("path not in roots.fingerprints", "False"),))
 
 
