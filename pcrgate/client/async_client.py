@@ -9,10 +9,9 @@ import httpx
 
 from pcrgate.client.attesting import Attested, attesting
 from pcrgate.client.auditing import chain_of
-from pcrgate.client.client import RESULT_WAIT_S, Ledgers, wall_clock_ms
+from pcrgate.client.client import RESULT_WAIT_S, Ledgers, asked_in, wall_clock_ms
 from pcrgate.client.conversation import Conversation, conversing
-from pcrgate.client.exchange import Flow, Reply, Request
-from pcrgate.client.ledger import Ledger
+from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
 from pcrgate.client.outcome import Outcome
 from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
 from pcrgate.client.trust import TrustPolicy
@@ -70,11 +69,20 @@ class AsyncClient:
 
     async def session(self, limits: SessionLimits | None = None) -> "AsyncSession":
         """Return a session, as :meth:`pcrgate.client.client.Client.session`."""
+
+        async def open_again(resumes: bytes) -> Conversation:
+            return await self._conversation(limits, resumes)
+
+        conversation = await self._conversation(limits, b"")
+        return AsyncSession(conversation, run=self._run, now_ms=self._now_ms, sign=self._signed, resume=open_again)
+
+    async def _conversation(self, limits: SessionLimits | None, resumes: bytes) -> Conversation:
         attested = await self.attest()
-        ledger = self._ledgers.of(attested)
-        flow = conversing(attested, ledger, agent_id=self._agent_id, key=self._key, limits=limits, now_ms=self._now_ms)
-        conversation = await self._run(flow)
-        return AsyncSession(conversation, ledger, run=self._run, now_ms=self._now_ms, sign=self._signed)
+        flow = conversing(
+            attested, self._ledgers.of(attested), agent_id=self._agent_id, key=self._key, limits=limits,
+            now_ms=self._now_ms, resumes=resumes,
+        )  # fmt: skip
+        return await self._run(flow)
 
     async def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """Return the whole chain, as :meth:`pcrgate.client.client.Client.receipts`."""
@@ -138,33 +146,52 @@ class AsyncSession:
     def __init__(
         self,
         conversation: Conversation,
-        ledger: Ledger,
         *,
         run: AsyncRunner,
         now_ms: Callable[[], int],
         sign: Callable[[Action], bytes],
+        resume: Callable[[bytes], Awaitable[Conversation]],
     ) -> None:
         """Take a session that is open; :meth:`AsyncClient.session` makes it."""
-        self._conversation: Final = conversation
-        self._ledger: Final = ledger
+        self._conversation = conversation
+        self._earlier: Final[list[Conversation]] = []
         self._run: Final = run
         self._now_ms: Final = now_ms
         self._sign: Final = sign
+        self._resume: Final = resume
+
+    @property
+    def session_id(self) -> bytes:
+        """The session's id, 16 bytes."""
+        return self._conversation.session_id
 
     @property
     def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """The agent's own receipts of this boot, verified, in order."""
-        return self._ledger.receipts
+        return self._conversation.ledger.receipts
+
+    async def resume(self) -> None:
+        """Go on with the session on another boot, as :meth:`pcrgate.client.client.Session.resume`."""
+        conversation = await self._resume(self.session_id)
+        self._earlier.append(self._conversation)
+        self._conversation = conversation
 
     async def validate(self, action: Action, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return the report on an action, as :meth:`pcrgate.client.client.Session.validate`."""
-        return await self.invoke("validate", self._sign(action), wait_s=wait_s)
+        return await self._repeated("validate", self._sign(action), wait_s)
 
     async def infer(
         self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S
     ) -> dict[str, Tensor]:
         """Return outputs of a model, as :meth:`pcrgate.client.client.Session.infer`."""
-        return read_outputs((await self.invoke("infer", inference_request(model, inputs), wait_s=wait_s)).result)
+        return read_outputs((await self._repeated("infer", inference_request(model, inputs), wait_s)).result)
+
+    async def _repeated(self, workload: str, request: bytes, wait_s: float) -> Outcome:
+        try:
+            return await self.invoke(workload, request, wait_s=wait_s)
+        except SessionLostError:
+            await self.resume()
+            return await self.invoke(workload, request, wait_s=wait_s)
 
     async def invoke(self, workload: str, request: bytes, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return what any workload makes of a request, as :meth:`pcrgate.client.client.Session.invoke`."""
@@ -172,10 +199,13 @@ class AsyncSession:
 
     async def result(self, result_id: str, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return a late result, as :meth:`pcrgate.client.client.Session.result`."""
-        return await self._run(self._conversation.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+        of = asked_in(result_id, self._conversation, self._earlier)
+        return await self._run(of.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
 
     async def end(self) -> VerifiedReceipt:
         """End the session, as :meth:`pcrgate.client.client.Session.end`."""
+        for one in self._earlier:
+            one.forget()
         return await self._run(self._conversation.end(now_ms=self._now_ms()))
 
     async def __aenter__(self) -> Self:

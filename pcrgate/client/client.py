@@ -4,7 +4,7 @@ Everything that decides is in flows; here they are driven over HTTP.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
@@ -13,7 +13,7 @@ import httpx
 from pcrgate.client.attesting import Attested, attesting
 from pcrgate.client.auditing import chain_of
 from pcrgate.client.conversation import Conversation, conversing
-from pcrgate.client.exchange import Flow, Reply, Request
+from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
 from pcrgate.client.ledger import Ledger
 from pcrgate.client.outcome import Outcome
 from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
@@ -45,6 +45,11 @@ class Ledgers:
         """Return the ledger of a boot."""
         boot_id = attested.identity.statement.boot_id
         return self._by_boot.setdefault(boot_id, Ledger(attested.identity))
+
+
+def asked_in(result_id: str, current: Conversation, earlier: Sequence[Conversation]) -> Conversation:
+    """Return the conversation of a session that a result is of; the current one when it is of none."""
+    return next((one for one in earlier if one.knows(result_id)), current)
 
 
 class Runner(Protocol):
@@ -117,10 +122,21 @@ class Client:
         Raises:
             PcrgateError: as :meth:`attest`, or see :func:`pcrgate.client.conversation.conversing`.
         """
+
+        def open_again(resumes: bytes) -> Conversation:
+            return self._conversation(limits, resumes)
+
+        return Session(
+            self._conversation(limits, b""), run=self._run, now_ms=self._now_ms, sign=self._signed, resume=open_again
+        )
+
+    def _conversation(self, limits: SessionLimits | None, resumes: bytes) -> Conversation:
         attested = self.attest()
-        ledger = self._ledgers.of(attested)
-        flow = conversing(attested, ledger, agent_id=self._agent_id, key=self._key, limits=limits, now_ms=self._now_ms)
-        return Session(self._run(flow), ledger, run=self._run, now_ms=self._now_ms, sign=self._signed)
+        flow = conversing(
+            attested, self._ledgers.of(attested), agent_id=self._agent_id, key=self._key, limits=limits,
+            now_ms=self._now_ms, resumes=resumes,
+        )  # fmt: skip
+        return self._run(flow)
 
     def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """Return every receipt of the current boot, once they are one chain without a gap.
@@ -189,18 +205,19 @@ class Session:
     def __init__(
         self,
         conversation: Conversation,
-        ledger: Ledger,
         *,
         run: Runner,
         now_ms: Callable[[], int],
         sign: Callable[[Action], bytes],
+        resume: Callable[[bytes], Conversation],
     ) -> None:
         """Take a session that is open; :meth:`Client.session` makes it."""
-        self._conversation: Final = conversation
-        self._ledger: Final = ledger
+        self._conversation = conversation
+        self._earlier: Final[list[Conversation]] = []
         self._run: Final = run
         self._now_ms: Final = now_ms
         self._sign: Final = sign
+        self._resume: Final = resume
 
     @property
     def session_id(self) -> bytes:
@@ -210,30 +227,58 @@ class Session:
     @property
     def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """The agent's own receipts of this boot, verified, in order."""
-        return self._ledger.receipts
+        return self._conversation.ledger.receipts
+
+    def resume(self) -> None:
+        """Go on with the session on the enclave that is there now, once that was appraised as the first one was.
+
+        Results of earlier requests can still be asked for. Which of them had an effect is for their workload to say.
+
+        Raises:
+            EvidenceError: whatever the new enclave's evidence is refused with; nothing moves then.
+            RemoteRefusalError: ``session-ticket`` or ``session-expired`` when the session is over for good, and
+                ``service-not-found`` when the service has no ticket; a new session is the way on.
+            PcrgateError: as :meth:`Client.session`.
+        """
+        conversation = self._resume(self.session_id)
+        self._earlier.append(self._conversation)
+        self._conversation = conversation
 
     def validate(self, action: Action, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return the enclave's signed report that an action is within the agent's grant.
 
+        A session that the enclave does not know is resumed once, and the same signed action sent again: on one boot its
+        nonce counts once.
+
         Raises:
             WorkloadRefusalError: with the code of the rule that it breaks.
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
         """
-        return self.invoke("validate", self._sign(action), wait_s=wait_s)
+        return self._repeated("validate", self._sign(action), wait_s)
 
     def infer(self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S) -> dict[str, Tensor]:
         """Return what a model makes of inputs; the receipt is the last of ``receipts``.
 
+        A session that the enclave does not know is resumed once, and the inputs sent again: a model keeps nothing.
+
         Raises:
             WorkloadRefusalError: with the code of the rule that it breaks.
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
         """
-        return read_outputs(self.invoke("infer", inference_request(model, inputs), wait_s=wait_s).result)
+        return read_outputs(self._repeated("infer", inference_request(model, inputs), wait_s).result)
+
+    def _repeated(self, workload: str, request: bytes, wait_s: float) -> Outcome:
+        try:
+            return self.invoke(workload, request, wait_s=wait_s)
+        except SessionLostError:
+            self.resume()
+            return self.invoke(workload, request, wait_s=wait_s)
 
     def invoke(self, workload: str, request: bytes, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
-        """Return what any workload makes of a request.
+        """Return what any workload makes of a request; it is sent in this session only.
 
         Raises:
+            SessionLostError: when the enclave does not know the session; :meth:`resume` goes on with it.
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
         """
         return self._run(self._conversation.invoke(workload, request, now_ms=self._now_ms(), deadline_s=wait_s))
@@ -244,7 +289,8 @@ class Session:
         Raises:
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.result`.
         """
-        return self._run(self._conversation.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+        of = asked_in(result_id, self._conversation, self._earlier)
+        return self._run(of.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
 
     def end(self) -> VerifiedReceipt:
         """End the session; its keys are wiped on both sides.
@@ -252,6 +298,8 @@ class Session:
         Raises:
             PcrgateError: the refusal; this side's keys are wiped all the same.
         """
+        for one in self._earlier:
+            one.forget()
         return self._run(self._conversation.end(now_ms=self._now_ms()))
 
     def __enter__(self) -> Self:

@@ -65,9 +65,18 @@ class Conversation:
         return self._established.session_id
 
     @property
-    def ticket(self) -> bytes:
-        """What resumes the session on another boot; no secret."""
-        return self._established.ticket
+    def ledger(self) -> Ledger:
+        """The agent's receipts of the boot."""
+        return self._ledger
+
+    def knows(self, result_id: str) -> bool:
+        """Whether a result is of this conversation."""
+        with self._lock:
+            return result_id in self._sent or result_id in self._outcomes
+
+    def forget(self) -> None:
+        """Wipe the keys, without a word to anybody: results that are still to come cannot be opened any more."""
+        self._established.session.end()
 
     def invoke(self, workload: str, request: bytes, *, now_ms: int, deadline_s: float) -> Flow[Outcome]:
         """Return what came of a request.
@@ -221,6 +230,7 @@ def conversing(
     key: GrantKey,
     limits: SessionLimits | None,
     now_ms: Callable[[], int],
+    resumes: bytes = b"",
 ) -> Flow[Conversation]:
     """Return a session with an enclave that was appraised; its evidence is used up.
 
@@ -231,6 +241,7 @@ def conversing(
         key: its Ed25519 key.
         limits: what to ask for; the most there is when None.
         now_ms: the agent's clock, milliseconds since the epoch.
+        resumes: id of a session of another boot to go on with, 16 bytes; empty for a new one.
 
     Raises:
         SessionError: when the answer is not the appraised enclave's.
@@ -244,8 +255,10 @@ def conversing(
         grant_key=key,
         now_ms=now_ms(),
         limits=limits,
+        resumes=resumes,
     )
-    reply = yield Request(method="POST", path="/v1/sessions", body={"hello": to_base64(handshake.hello)})
+    body = {"hello": to_base64(handshake.hello), **({"resumes": resumes.hex()} if resumes else {})}
+    reply = yield Request(method="POST", path="/v1/sessions", body=body)
     answer = fields_of(reply, "response", "receipt")
     established = handshake.finish(octets(answer["response"], "response"))
     released = ledger.take(octets(answer["receipt"], "receipt"))

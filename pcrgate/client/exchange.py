@@ -73,6 +73,13 @@ class RemoteRefusalError(PcrgateError):
         self.receipt: Final = receipt
 
 
+class SessionLostError(RemoteRefusalError):
+    """The enclave that is there does not know the session: another boot, or it is over; resuming tells which.
+
+    Nobody vouches for that but where a receipt does; a parent that lies here makes an agent resume in vain, no more.
+    """
+
+
 def fields_of(reply: Reply, *names: str) -> dict[str, Any]:
     """Return the members of an answer that succeeded.
 
@@ -98,7 +105,10 @@ def fields_of(reply: Reply, *names: str) -> dict[str, Any]:
 
 
 def refusal_of(problem: Mapping[str, Any]) -> RemoteRefusalError:
-    """Return the error that a problem stands for; a code that is unknown here becomes ``client-answer``."""
+    """Return the error that a problem stands for; a code that is unknown here becomes ``client-answer``.
+
+    That of a session which is not known is a :class:`SessionLostError`.
+    """
     code, detail, receipt = problem.get("code"), problem.get("detail"), problem.get("receipt")
     known = _BY_CODE.get(code) if type(code) is str else None
     told = "".join(mark if " " <= mark <= "~" else "?" for mark in str(detail))[:512]
@@ -109,7 +119,8 @@ def refusal_of(problem: Mapping[str, Any]) -> RemoteRefusalError:
             parse_receipt(found)
         except (ClientError, ReceiptError):
             found = None
-    return RemoteRefusalError(known or ErrorCode.CLIENT_ANSWER, told or "no detail", found)
+    made = SessionLostError if known is ErrorCode.SESSION_UNKNOWN else RemoteRefusalError
+    return made(known or ErrorCode.CLIENT_ANSWER, told or "no detail", found)
 
 
 def octets(value: Any, name: str) -> bytes:

@@ -109,14 +109,15 @@ class ProcessStage:
         """Start the service and wait until it answers."""
         for name in ("broker.sock", "relay.sock"):
             (self.folder / name).unlink(missing_ok=True)
-        self.service = subprocess.Popen(
-            [
-                sys.executable, "-m", "tests.support.unix_service", str(self.folder), str(self.site.socket),
-                str(self.folder / "upstream.json"), str(self.endpoint.fileno()),
-            ],
-            cwd=ROOT, env=self.environment, stderr=(self.folder / "service.log").open("ab"),
-            pass_fds=(self.endpoint.fileno(),),
-        )  # fmt: skip
+        words = (self.folder, self.site.socket, self.folder / "upstream.json", self.endpoint.fileno())
+        with (self.folder / "service.log").open("ab") as log:
+            self.service = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.unix_service", *(str(word) for word in words)],
+                cwd=ROOT,
+                env=self.environment,
+                stderr=log,
+                pass_fds=(self.endpoint.fileno(),),
+            )
         started = self.service
 
         def answers() -> bool:
