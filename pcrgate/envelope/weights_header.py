@@ -166,8 +166,8 @@ def open_header(
         opener: the SDK on an attested client.
 
     Raises:
-        ReleaseError: ``weights-digest`` for another header, ``weights-header`` when the data key was not released or
-            the header is not authentic; whatever the attested client refuses with.
+        ReleaseError: ``weights-digest`` for another header, ``weights-header`` when no data key fits or the header
+            is not authentic; whatever the attested client refuses with.
     """
     if not hmac.compare_digest(header.sha384.digest, expected.digest):
         raise ReleaseError(ErrorCode.WEIGHTS_DIGEST, "the header is not the one that was signed for")

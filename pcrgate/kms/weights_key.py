@@ -4,8 +4,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
+from aws_encryption_sdk.exceptions import DecryptKeyError
 from aws_encryption_sdk.key_providers.kms import KMSMasterKey, KMSMasterKeyConfig
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pcrgate.envelope.weights_header import DATA_KEYS_MAX, HEADER_MAX_BYTES, OpenedHeader
 from pcrgate.errors import ErrorCode, PcrgateError, ReleaseError
@@ -13,6 +14,18 @@ from pcrgate.units import KeyArn
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
+
+
+class _AskedKey(KMSMasterKey):  # type: ignore[misc]  # the SDK ships no types
+    """Let KMS's refusal through, which the SDK's own key on KMS drops for an error without a cause."""
+
+    def _decrypt_data_key(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return super()._decrypt_data_key(*arguments, **named)
+        except DecryptKeyError as error:
+            if isinstance(error.__cause__, ClientError):
+                raise error.__cause__ from None
+            raise
 
 
 class SdkHeaderOpener:
@@ -32,7 +45,7 @@ class SdkHeaderOpener:
     @classmethod
     def on_kms(cls, client: "KMSClient", key_arn: KeyArn) -> "SdkHeaderOpener":
         """Return an opener for messages under exactly this KMS key, through an attested client."""
-        return cls(KMSMasterKey(config=KMSMasterKeyConfig(key_id=str(key_arn), client=client)))
+        return cls(_AskedKey(config=KMSMasterKeyConfig(key_id=str(key_arn), client=client)))
 
     def open_header(self, raw: bytes) -> OpenedHeader:
         """Return the derived key and the encryption context of an authentic header.
@@ -42,6 +55,7 @@ class SdkHeaderOpener:
 
         Raises:
             ReleaseError: ``weights-header``, or whatever the attested client refuses with.
+            ClientError: when KMS refuses, with the error that it names.
             BotoCoreError: when KMS cannot be reached.
         """
         if len(raw) > HEADER_MAX_BYTES:
@@ -51,10 +65,8 @@ class SdkHeaderOpener:
             header = stream.header
             # There is no public way to the derived key. The SDK's version is pinned, and a test holds this to be it.
             derived_key: bytes = stream._derived_data_key  # noqa: SLF001
-        except (PcrgateError, BotoCoreError):
+        except (PcrgateError, BotoCoreError, ClientError):
             raise
         except Exception as error:  # whatever the SDK and what lies below it raise on a header that was tampered with
-            raise ReleaseError(
-                ErrorCode.WEIGHTS_HEADER, "the data key was not released, or the header is not authentic"
-            ) from error
+            raise ReleaseError(ErrorCode.WEIGHTS_HEADER, "no data key fits, or the header is not authentic") from error
         return OpenedHeader(derived_key=derived_key, encryption_context=dict(header.encryption_context))

@@ -81,7 +81,7 @@ def test_b8_credentials_of_another_role(stage: EnclaveStage) -> None:
     """Same account, every KMS action in its own policy: the key's policy does not know the role."""
     stranger = assume(stage.twin, make_role(stage.twin, "stranger", "kms:*"))
     stage.twin.audit.clear()
-    assert play(stage, credentials=stranger) == "weights-header"
+    assert play(stage, credentials=stranger) == "enclave-release"
     assert refused_by_kms(stage) == {("Decrypt", "AccessDenied")}
     with mutant(*ADMITTED):
         assert boots(stage, credentials=stranger)
@@ -91,7 +91,7 @@ def test_b8_credentials_of_another_account(stage: EnclaveStage) -> None:
     """The strongest that the parent can bring: the root user of an account of its own. It is KMS that refuses them."""
     own = root_credentials(stage.twin, FOREIGN)
     stage.twin.audit.clear()
-    assert play(stage, credentials=own) == "weights-header"
+    assert play(stage, credentials=own) == "enclave-release"
     assert refused_by_kms(stage) == {("Decrypt", "AccessDenied")}
     with mutant(*ADMITTED):
         assert boots(stage, credentials=own)

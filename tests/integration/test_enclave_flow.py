@@ -208,7 +208,7 @@ def test_one_changed_byte_changes_pcr0_and_nothing_is_released(site: Site, encla
     configuration = site.stage.write_configuration("other.json", session_lifetime_s=3599)
     assert site.stage.measured(configuration) != site.stage.measured()
     with open_site(site.stage) as other_site, running(other_site, configuration=configuration) as process:
-        assert process.wait("live").failure == "weights-header"
+        assert process.wait("live").failure == "enclave-release"
     asked = [record for record in site.stage.twin.audit.records() if record["eventName"] == "Decrypt"]
     assert asked[-1]["errorCode"] == "AccessDenied"
     assert "result" in agent_of(enclave).open().invoke("infer", vector(1, 1, 1, 1)).inner

@@ -481,7 +481,7 @@ def test_threads_share_the_spans_and_end_before_the_reader_returns(monkeypatch: 
         if position >= HEADER_BYTES:
             readers.add(threading.current_thread().name)
 
-    real = weights.open_regular_frames
+    real = open_regular_frames
 
     def waiting(key: FrameKey, first: int, stored: memoryview, plaintext: memoryview) -> bytes:
         if first <= 2:
@@ -517,6 +517,11 @@ def test_long_frames_are_opened_by_fewer_threads(
     monkeypatch.setattr(weights, "SPANS_MEMORY_BYTES", frames_in_memory * (FRAME + 32 + 40))
     started: list[str] = []
     real = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread.name), real(thread))[1])
+
+    def start(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     assert opened(Chunked(SEALED, 5000, []), workers=4, hash_plaintext=False) == PLAINTEXT
     assert len(started) == threads - 1

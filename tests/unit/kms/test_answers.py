@@ -1,14 +1,17 @@
 """The checks on answers, one by one, without a wire; and the gate on what was not attested."""
 
+import io
 from typing import Any
 
 import pytest
+from aws_encryption_sdk.key_providers.kms import KMSMasterKey, KMSMasterKeyConfig
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pcrgate.envelope.recipient import RecipientKey
+from pcrgate.envelope.weights_header import parse_header
 from pcrgate.errors import ErrorCode, ReleaseError
 from pcrgate.kms.answers import ExpectedAnswer, open_answer, requested_length
 from pcrgate.kms.hooks import AttestedHooks
@@ -17,7 +20,7 @@ from pcrgate.kms.operations import RECIPIENT_OPERATIONS
 from pcrgate.kms.weights_key import SdkHeaderOpener
 from pcrgate.units import KeyArn
 from tests.unit.envelope.envelope_writer import Parts
-from tests.unit.envelope.sealed import keys
+from tests.unit.envelope.sealed import SUITE, keys, sdk
 from tests.unit.kms.scripted_kms import KEY_ARN, ScriptedKms, nsm_client
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -158,4 +161,31 @@ def test_the_opener_on_kms_names_exactly_its_key() -> None:
             opener.open_header(SEALED[:HEADER_BYTES])
         assert caught.value.code is ErrorCode.WEIGHTS_HEADER
         assert kms.requests == []
+        client.close()
+
+
+def test_the_opener_on_kms_tells_what_kms_answered() -> None:
+    # The SDK drops KMS's error for one of its own without a cause, as if the header were wrong.
+    from pcrgate.kms.client import attested_kms_client
+    from tests.unit.kms.scripted_kms import CONTEXT, StaticCredentials, honest
+
+    with ScriptedKms() as kms:
+        client = attested_kms_client(
+            kms.configuration(), nsm=nsm_client(), dialer=kms.dialer, credentials=StaticCredentials()
+        )
+        stock = KMSMasterKey(config=KMSMasterKeyConfig(key_id=str(KEY_ARN), client=client))
+        sealed, _ = sdk().encrypt(source=b"x", key_provider=stock, encryption_context=CONTEXT, algorithm=SUITE)
+        raw = parse_header(io.BytesIO(sealed).read).raw
+        opener = SdkHeaderOpener.on_kms(client, KEY_ARN)
+        assert opener.open_header(raw).encryption_context == CONTEXT
+        kms.answer = lambda _: (400, {"__type": "AccessDeniedException", "message": "no"})
+        with pytest.raises(ClientError) as refused:
+            opener.open_header(raw)
+        assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+        kms.answer = honest
+        changed = bytearray(raw)
+        changed[-1] ^= 1
+        with pytest.raises(ReleaseError) as caught:
+            opener.open_header(bytes(changed))
+        assert caught.value.code is ErrorCode.WEIGHTS_HEADER
         client.close()
