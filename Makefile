@@ -19,7 +19,7 @@ setup: ## make .venv from the hash-locked files; quick when nothing changed
 dev: setup ## run twin, keys, parent and enclave until Ctrl-C, and print how an agent calls them; PORT=8080
 	@$(BIN)/python -m local dev --port $(PORT)
 
-demo: setup ## appraise evidence, prove a key policy, release a key; every refusal shown
+demo: setup ## seal, provision, release, attest, work; a tampered enclave and a hostile parent refused
 	@$(BIN)/python -m local demo
 
 test: check ## check, then every test under coverage with its gates

@@ -74,7 +74,7 @@ def _dev(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from local import demo  # noqa: PLC0415 - each command loads what it needs
 
-    return demo.run(as_json=options.json)
+    return demo.run(as_json=options.json, with_terraform=not options.without_terraform)
 
 
 def _trusted_code(options: argparse.Namespace) -> int:

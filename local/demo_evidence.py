@@ -1,20 +1,22 @@
-"""Scenes of evidence: a document of the software NSM is accepted once, and refused in every way it is wrong."""
+"""Scenes of attestation: the agent accepts the enclave it asked, and evidence is refused in every way it is wrong."""
 
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator
 from typing import Final
 
+from local.demo_stage import Stage
 from local.scene import ACCEPTED, Scene
 from pcrgate.attestation.anchors import AWS_ROOTS, Roots
 from pcrgate.attestation.appraisal import appraise
-from pcrgate.attestation.policy import EnclavePolicy, Equal, Expectation, OneOf, ReferenceValue
 from pcrgate.attestation.verifier import Live, verify
+from pcrgate.client.attesting import Attested
+from pcrgate.client.client import Client
+from pcrgate.client.trust import TrustPolicy
+from pcrgate.envelope.session_identity import parse_identity
 from pcrgate.kms.nsm_messages import NsmClient
 from pcrgate.twin.nsm import SoftwareNsm
-from pcrgate.twin.pki import DevPki
-from pcrgate.units import Sha384
+from pcrgate.units import Nonce, Sha384
 
 LATER_S: Final = 301
 """One second past the default age of evidence for live use."""
@@ -22,80 +24,113 @@ LATER_S: Final = 301
 NONCE_BYTES: Final = 32
 
 
-class Laptop:
-    """Hold what the scenes share: a development PKI, an enclave's NSM, an agent's nonce and its policy."""
+class Agent:
+    """Hold an agent that asks one enclave, and judges its evidence as the client does."""
 
-    def __init__(self) -> None:
-        """Start an enclave of an image made up for the occasion, and record one document."""
-        self.pki: Final = DevPki.ephemeral()
-        self.roots: Final = Roots.pinned(self.pki.root_fingerprint)
-        self.image: Final = Sha384(hashlib.sha384(b"the demonstration's image").digest())
-        self.nonce: Final = secrets.token_bytes(NONCE_BYTES)
-        self.document: Final = self.record()
+    def __init__(self, stage: Stage, client: Client) -> None:
+        """Take whom it asks; nothing is asked yet."""
+        self._stage: Final = stage
+        self._client: Final = client
+        self._trust: Final = TrustPolicy.read(stage.deployment.trust_file)
+        self._attested: Attested | None = None
 
-    def record(self, *, image: Sha384 | None = None, debug: bool = False) -> bytes:
-        """Return a document that an enclave of this image, or of another, makes for the agent's nonce."""
-        nsm = SoftwareNsm(pki=self.pki, pcrs={} if debug else {0: image or self.image}, debug=debug)
-        return NsmClient(nsm, roots=self.roots).attestation(nonce=self.nonce).document
+    @property
+    def attested(self) -> Attested:
+        """The enclave, once attested."""
+        if self._attested is None:
+            self._attested = self._client.attest()
+        return self._attested
 
-    def policy(self, *, nonce: bytes | None = None) -> EnclavePolicy:
-        """Return what the agent expects: its image, and its own nonce or another."""
-        return EnclavePolicy(
-            pcr0=OneOf(values=(ReferenceValue(name="demo-image", value=self.image),)),
-            nonce=Equal(value=nonce or self.nonce),
-            user_data=Expectation.ABSENT,
-            public_key=Expectation.ABSENT,
-        )
-
-    def judge(
-        self, document: bytes, *, roots: Roots | None = None, policy: EnclavePolicy | None = None, later_s: int = 0
-    ) -> str:
-        """Verify and appraise as an agent does; return the fact to show.
+    def attest(self) -> str:
+        """Ask for fresh evidence and appraise it; return the fact to show.
 
         Raises:
             EvidenceError: the refusal.
         """
-        now_ms = int(time.time() * 1000) + later_s * 1000
-        evidence = verify(document, roots or self.roots, Live(now_ms=now_ms))
-        result = appraise(evidence, policy or self.policy())
-        names = ", ".join(f"PCR{index} is {name}" for index, name in result.matched)
-        return f"{names}; {len(result.checks)} checks made, {len(result.omitted)} not made by choice"
+        result = self.attested.result
+        names = ", ".join(f"PCR{index} is {name.partition(' ')[2]}..." for index, name in result.matched)
+        return f"{names}; {len(result.checks)} checks made, root {shown_root(self._trust)} given explicitly"
+
+    def judge(
+        self,
+        document: bytes,
+        *,
+        roots: Roots | None = None,
+        nonce: bytes | None = None,
+        pcr0: Sha384 | None = None,
+        later_s: int = 0,
+    ) -> str:
+        """Verify and appraise by the trust policy, or by one that differs in one thing; return the fact to show.
+
+        Raises:
+            EvidenceError: the refusal.
+        """
+        trust = TrustPolicy(
+            roots=roots or self._trust.roots,
+            pcr0=(pcr0,) if pcr0 else self._trust.pcr0,
+            manifest=self._trust.manifest,
+            regions=self._trust.regions,
+        )
+        evidence = verify(document, trust.roots, Live(now_ms=int(time.time() * 1000) + later_s * 1000))
+        statement = parse_identity(self.attested.statement)
+        result = appraise(evidence, trust.enclave_policy(statement, Nonce(nonce or self.attested.nonce)))
+        return f"{len(result.checks)} checks made"
+
+    def debug_document(self) -> bytes:
+        """Return what the same enclave would be given by its NSM in debug mode: all registers zero."""
+        nsm = SoftwareNsm(pki=self._stage.twin.pki, pcrs={}, debug=True, clock=self._stage.twin.clock)
+        return NsmClient(nsm, roots=self._trust.roots).attestation(nonce=self.attested.nonce).document
 
 
-def evidence_scenes(laptop: Laptop) -> Iterator[Scene]:
-    """Yield the scenes in order: as an agent appraises evidence."""
-    document = laptop.document
-    other_image = Sha384(hashlib.sha384(b"another image").digest())
+def evidence_scenes(stage: Stage, client: Client) -> Iterator[Scene]:
+    """Yield the scenes in order; the first makes the document that the others try to pass off as something else."""
+    agent = Agent(stage, client)
+    yield Scene(
+        title="the agent asks the enclave for evidence",
+        expected=ACCEPTED,
+        play=agent.attest,
+        essential=True,
+    )
+    document = agent.attested.document
     tampered = bytearray(document)
-    tampered[document.index(laptop.nonce)] ^= 1
-    yield Scene(title="the recorded document", expected=ACCEPTED, play=lambda: laptop.judge(document))
+    tampered[document.index(agent.attested.nonce)] ^= 1
+    yield Scene(
+        title="the same evidence, again by hand",
+        expected=ACCEPTED,
+        play=lambda: agent.judge(document),
+    )
     yield Scene(
         title="one bit of its nonce flipped",
         expected="signature-invalid",
-        play=lambda: laptop.judge(bytes(tampered)),
+        play=lambda: agent.judge(bytes(tampered)),
     )
     yield Scene(
         title="an answer to somebody else's nonce",
         expected="nonce-mismatch",
-        play=lambda: laptop.judge(document, policy=laptop.policy(nonce=secrets.token_bytes(NONCE_BYTES))),
+        play=lambda: agent.judge(document, nonce=secrets.token_bytes(NONCE_BYTES)),
     )
     yield Scene(
-        title="another image",
+        title="an agent that expects another image",
         expected="pcr-mismatch",
-        play=lambda: laptop.judge(laptop.record(image=other_image)),
+        play=lambda: agent.judge(document, pcr0=Sha384(secrets.token_bytes(48))),
     )
     yield Scene(
-        title="the image in debug mode",
+        title="an enclave in debug mode",
         expected="debug-evidence",
-        play=lambda: laptop.judge(laptop.record(debug=True)),
+        play=lambda: agent.judge(agent.debug_document()),
     )
     yield Scene(
-        title=f"the document, {LATER_S} seconds later",
+        title=f"the evidence, {LATER_S} seconds later",
         expected="evidence-too-old",
-        play=lambda: laptop.judge(document, later_s=LATER_S),
+        play=lambda: agent.judge(document, later_s=LATER_S),
     )
     yield Scene(
-        title="the document, with AWS's roots",
+        title="the evidence, with AWS's roots",
         expected="root-unpinned",
-        play=lambda: laptop.judge(document, roots=AWS_ROOTS),
+        play=lambda: agent.judge(document, roots=AWS_ROOTS),
     )
+
+
+def shown_root(trust: TrustPolicy) -> str:
+    """Return the beginning of the root's fingerprint, for people."""
+    return f"{min(trust.roots.fingerprints).hex()[:16]}..."

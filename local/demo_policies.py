@@ -1,70 +1,60 @@
-"""Scenes of key policies: the shipped one is proven; two that look alike each yield a request that gets through."""
+"""Scenes of key policies: the one that KMS holds is proven; two that look alike each let a request through."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from kms_policies.document import PolicyKind, parse_policy
-from kms_policies.inputs import EnclaveMeasurements, KeyPolicyInputs
 from kms_policies.prover import ApprovedMeasurements, Question, prove
-from kms_policies.rendering import Template, render
-from local.scene import PROVEN, OtherVerdict, Scene
+from local.demo_stage import Stage, pcr0_in
+from local.scene import APPROVED, PROVEN, OtherVerdict, Scene
 from pcrgate.units import Sha384
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roles:
-    """Name who deals with the key, by the ARNs of their roles.
-
-    Attributes:
-        account: the account that owns the key, twelve digits.
-        administrator: may change the policy.
-        publisher: seals.
-        parent: calls on behalf of the enclave.
-    """
-
-    account: str
-    administrator: str
-    publisher: str
-    parent: str
-
-
-def key_policy(roles: Roles, image: Sha384) -> str:
-    """Return the shipped policy of a key for weights, filled with these roles and one image."""
-    inputs = KeyPolicyInputs(
-        account=roles.account,
-        administrators=(roles.administrator,),
-        publishers=(roles.publisher,),
-        parents=(roles.parent,),
-        measurements=EnclaveMeasurements(pcr0=(image,)),
-    )
-    return render(Template.MODEL_WEIGHTS_KEY, inputs)
-
-
-def policy_scenes(roles: Roles, image: Sha384) -> Iterator[Scene]:
-    """Yield the scenes in order."""
-    shipped = key_policy(roles, image)
+def policy_scenes(stage: Stage) -> Iterator[Scene]:
+    """Yield the scenes in order; the first asks KMS for the policy that it enforces now."""
     yield Scene(
-        title="the shipped key policy",
+        title="this checkout's enclave is measured, and its PCR0 approved",
+        expected=APPROVED,
+        play=lambda: approve(stage),
+        success=APPROVED,
+        essential=True,
+    )
+    made, image, live = stage.deployment.provisioned, stage.deployment.measured(), stage.key_policy()
+    yield Scene(
+        title="the key policy that KMS holds now",
         expected=PROVEN,
-        play=lambda: judge(shipped, roles, image),
+        play=lambda: judge(live, made.administrator, image),
         success=PROVEN,
     )
     yield Scene(
-        title="without its Deny, and a second Allow",
+        title="the same without its Deny, and a second Allow",
         expected="second-allow",
-        play=lambda: judge(weakened(shipped, roles.parent), roles, image),
+        play=lambda: judge(weakened(live, made.parent), made.administrator, image),
         success=PROVEN,
     )
     yield Scene(
         title="the policy that AWS gives a new key",
         expected="root-delegation",
-        play=lambda: judge(default(roles.account), roles, image),
+        play=lambda: judge(default(made.account), made.administrator, image),
         success=PROVEN,
     )
 
 
-def judge(text: str, roles: Roles, image: Sha384) -> str:
+def approve(stage: Stage) -> str:
+    """Approve what this checkout measures, and see that KMS has it; return the fact to show.
+
+    Raises:
+        OtherVerdict: when KMS holds another measurement.
+    """
+    image = stage.deployment.measured()
+    stage.deployment.approve(image)
+    named = pcr0_in(stage.key_policy())
+    if named != {image.hex()}:
+        raise OtherVerdict("not-approved", f"KMS's policy names {sorted(named)}, expected {image.hex()}")
+    return f"PCR0 {image.hex()} stands in the policies that KMS enforces, by {stage.provisioner.means}"
+
+
+def judge(text: str, administrator: str, image: Sha384) -> str:
     """Return what a proof says.
 
     Raises:
@@ -73,11 +63,11 @@ def judge(text: str, roles: Roles, image: Sha384) -> str:
     question = Question(
         key_policy=parse_policy(text, kind=PolicyKind.KEY),
         approved=ApprovedMeasurements(pcr0=frozenset({image})),
-        administrators=frozenset({roles.administrator}),
+        administrators=frozenset({administrator}),
     )
     proof = prove(question)
     if proof.proven:
-        return f"no plaintext but to this image, in {proof.statistics.total_ms:.0f} ms; trusts {roles.administrator}"
+        return f"no plaintext but to this image, in {proof.statistics.total_ms:.0f} ms; trusts {administrator}"
     for found in proof.counterexamples:
         if found.request.action == "kms:Decrypt":
             carrying = json.dumps(dict(found.request.context)) if found.request.context else "nothing"

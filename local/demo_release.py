@@ -1,113 +1,83 @@
-"""Scenes of release: the twin enforces the very policy that was proven, over HTTPS, against the attested client."""
+"""Scenes of release: the enclave's process boots behind the parent's, and KMS releases the model's key to it alone."""
 
-import hashlib
-import json
-import secrets
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from local.demo_policies import Roles, key_policy
-from local.scene import RELEASED, OtherVerdict, Scene
-from pcrgate.kms.credentials import TemporaryCredentials
-from pcrgate.kms.expectation import ReleaseExpectation
-from pcrgate.twin.clients import attested_client, boto_client, session_credentials
-from pcrgate.twin.nsm import SoftwareNsm
-from pcrgate.twin.server import Twin
-from pcrgate.units import KeyArn, Sha384
+from local.demo_stage import DENIED, EPOCH, Stage, shown
+from local.deployment import Enclave
+from local.scene import PUBLISHED, RELEASED, OtherVerdict, Scene
+from pcrgate.cli.output import progress
+from service.state_store import Role
 
-CONTEXT: Final = {"class": "weights", "name": "demo", "epoch": "1"}
-SECRET: Final = hashlib.sha256(b"the demonstration's data key").digest()
-
-MAY_MAKE_KEYS: Final = json.dumps(
-    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:CreateKey", "Resource": "*"}]}
-)
-"""Making a key needs a word of IAM; no key policy is there yet."""
-
-DENIED: Final = "AccessDeniedException"
+PORT: Final = 0
+"""Any free one."""
 
 
-class Account:
-    """Hold an account of a running twin: three roles, a key under the shipped policy, and one sealed data key."""
-
-    def __init__(self, twin: Twin, image: Sha384) -> None:
-        """Make the roles and the key as their administrator would, and seal as the publisher.
-
-        Args:
-            twin: a running twin with an HTTPS listener.
-            image: PCR0 that the key releases to.
-        """
-        self.twin: Final = twin
-        self.image: Final = image
-        iam = boto_client(twin, "iam")
-        unique = secrets.token_hex(4)  # moto keeps the roles of a process, whichever twin they were made through
-        administrator, publisher, parent = (
-            iam.create_role(RoleName=f"{name}-{unique}", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-            for name in ("administrator", "publisher", "parent")
-        )
-        self.roles: Final = Roles(
-            account=twin.settings.account, administrator=administrator, publisher=publisher, parent=parent
-        )
-        self.policy: Final = key_policy(self.roles, image)
-        # KMS makes no key whose maker could not change its policy again: the administrator makes it.
-        iam.put_role_policy(RoleName=f"administrator-{unique}", PolicyName="make-keys", PolicyDocument=MAY_MAKE_KEYS)
-        administering = boto_client(twin, "kms", credentials=self.session(administrator))
-        self.key_arn: Final[str] = administering.create_key(Policy=self.policy)["KeyMetadata"]["Arn"]
-        publishing = boto_client(twin, "kms", credentials=self.session(publisher))
-        sealed = publishing.encrypt(KeyId=self.key_arn, Plaintext=SECRET, EncryptionContext=CONTEXT)
-        self.blob: Final[bytes] = sealed["CiphertextBlob"]
-        self._parent: Final = self.session(parent)
-
-    def session(self, role_arn: str) -> TemporaryCredentials:
-        """Return credentials of a role."""
-        return session_credentials(boto_client(self.twin, "sts").assume_role(RoleArn=role_arn, RoleSessionName="demo"))
-
-    def release_to(self, image: Sha384) -> str:
-        """Ask for the sealed data key as an enclave of an image does; return the fact to show.
-
-        Raises:
-            ClientError: KMS's refusal.
-            OtherVerdict: when something else than the sealed data key came.
-        """
-        nsm = SoftwareNsm(pki=self.twin.pki, pcrs={0: image}, clock=self.twin.clock)
-        expected = ReleaseExpectation(
-            operation="Decrypt", key_arn=KeyArn.parse(self.key_arn), encryption_context=CONTEXT
-        )
-        enclave = attested_client(self.twin, nsm, expected, credentials=self._parent)
-        if enclave.decrypt(**self._request())["Plaintext"] != SECRET:
-            raise OtherVerdict("wrong-secret", "what came is not what was sealed")
-        return f"{len(SECRET)} bytes, encrypted to the enclave's one-time key; opened and compared inside it"
-
-    def release_to_the_parent(self) -> str:
-        """Ask for the sealed data key with the parent's own credentials and no recipient.
-
-        Raises:
-            ClientError: KMS's refusal.
-        """
-        answer = boto_client(self.twin, "kms", credentials=self._parent).decrypt(**self._request())
-        return f"the parent holds {len(answer['Plaintext'])} bytes of plaintext"
-
-    def _request(self) -> dict[str, Any]:
-        return {"KeyId": self.key_arn, "CiphertextBlob": self.blob, "EncryptionContext": CONTEXT}
-
-
-def release_scenes(account: Account) -> Iterator[Scene]:
+def release_scenes(stage: Stage) -> Iterator[Scene]:
     """Yield the scenes in order."""
-    other = Sha384(hashlib.sha384(b"another image").digest())
     yield Scene(
-        title="an enclave of the approved image",
+        title="sealed model and signed manifest, put into the parent's service",
+        expected=PUBLISHED,
+        play=lambda: publish(stage),
+        success=PUBLISHED,
+        has_bar=True,
+        essential=True,
+    )
+    yield Scene(
+        title="this checkout's enclave boots, and asks KMS",
         expected=RELEASED,
-        play=lambda: account.release_to(account.image),
+        play=lambda: boot(stage),
         success=RELEASED,
+        essential=True,
     )
     yield Scene(
-        title="an enclave of another image",
+        title="the parent itself asks KMS, without a recipient",
         expected=DENIED,
-        play=lambda: account.release_to(other),
+        play=lambda: release_to_the_parent(stage),
         success=RELEASED,
     )
-    yield Scene(
-        title="the parent itself, without a recipient",
-        expected=DENIED,
-        play=account.release_to_the_parent,
-        success=RELEASED,
-    )
+
+
+def publish(stage: Stage) -> str:
+    """Start the parent, and publish; return the fact to show."""
+    deployment = stage.deployment
+    deployment.start_parent(PORT)
+    total = len(stage.sealed.message)
+    with progress() as bar:
+        task = bar.add_task("publishing", total=total)
+        deployment.publish(stage.sealed, epoch=EPOCH, progress=lambda done: bar.update(task, completed=done))
+    return f"{total:,} bytes and epoch {EPOCH} at {deployment.url}, by the token of a {Role.PUBLISHER.value}"
+
+
+def boot(stage: Stage) -> str:
+    """Start the enclave, and see what KMS recorded; return the fact to show.
+
+    Raises:
+        OtherVerdict: the failure that the enclave tells.
+    """
+    return booted(stage, stage.deployment.start_enclave())
+
+
+def booted(stage: Stage, enclave: Enclave) -> str:
+    """Wait for an enclave's boot to end; return the fact to show.
+
+    Raises:
+        OtherVerdict: the failure that the enclave tells.
+    """
+    status = enclave.wait()
+    if status.failure is not None:
+        raise OtherVerdict(status.failure, "the enclave failed to boot, and holds nothing")
+    attested = stage.attested_pcr0()
+    if attested is None or attested != stage.deployment.measured():
+        raise OtherVerdict("released-to-another", "KMS recorded no release to the approved measurement")
+    return f"live; KMS released the data key to PCR0 {shown(attested)}, encrypted to the enclave's one-time key"
+
+
+def release_to_the_parent(stage: Stage) -> str:
+    """Ask for a wrapped key with the parent's own credentials and no recipient; return the fact to show.
+
+    Raises:
+        ClientError: KMS's refusal.
+    """
+    answer = stage.parent_kms().decrypt(**stage.decrypt_request())
+    return f"the parent holds {len(answer['Plaintext'])} bytes of plaintext"

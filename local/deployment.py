@@ -1,6 +1,7 @@
 """Compose the laptop's deployment: provisioned keys, the parent as a process, enclaves as processes, a publisher."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -103,6 +104,7 @@ class Deployment:
     Attributes:
         folder: where everything lies.
         twin: the running twin.
+        checkout: what enclaves are measured and run from.
         publisher: who seals and signs.
         provisioned: what the keys and roles are.
         configuration: the enclave's measured configuration.
@@ -110,8 +112,17 @@ class Deployment:
         url: of the service, once the parent runs.
     """
 
-    def __init__(self, folder: Path, twin: Twin, provisioner: Provisioner, publisher: LaptopPublisher) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        twin: Twin,
+        provisioner: Provisioner,
+        publisher: LaptopPublisher,
+        *,
+        checkout: Path = ROOT,
+    ) -> None:
         """Provision; nothing is started yet."""
+        self.checkout: Final = checkout
         self.folder: Final = folder
         self.twin: Final = twin
         self.publisher: Final = publisher
@@ -132,9 +143,9 @@ class Deployment:
         self._tokens: dict[Role, str] = {}
         self.url = ""
 
-    def measured(self, root: Path = ROOT) -> Sha384:
-        """Return what PCR0 an enclave of a checkout has."""
-        return measure(self.configuration, self.ca_file, root=root)
+    def measured(self, root: Path | None = None) -> Sha384:
+        """Return what PCR0 an enclave of a checkout has, by default the deployment's."""
+        return measure(self.configuration, self.ca_file, root=root or self.checkout)
 
     def approve(self, pcr0: Sha384) -> None:
         """Let this image have what the keys protect, and say so to agents."""
@@ -220,12 +231,12 @@ class Deployment:
             publisher.put_manifest(signed)
         return signed
 
-    def start_enclave(self, name: str = "enclave", *, root: Path = ROOT) -> Enclave:
+    def start_enclave(self, name: str = "enclave", *, root: Path | None = None) -> Enclave:
         """Start an enclave's process beside the parent.
 
         Args:
             name: of its socket and log; the service speaks with the one that is called enclave.
-            root: the checkout that it runs, and is measured, from.
+            root: the checkout that it runs, and is measured, from; the deployment's when None.
         """
         path = self.folder / f"{name}.sock"
         path.unlink(missing_ok=True)
@@ -237,8 +248,13 @@ class Deployment:
             "--relay": self._parent_folder / "relay.sock",
         }
         words = ["enclave", "--end-with-stdin", *(str(part) for pair in options.items() for part in pair)]
-        child = Child(name, words, folder=self.folder, environment=kept_environment(), cwd=root)
+        child = Child(name, words, folder=self.folder, environment=kept_environment(), cwd=root or self.checkout)
         return Enclave(child=self._started(child), socket=path)
+
+    def stored_file(self) -> Path:
+        """Return where the parent keeps the sealed model that was published last."""
+        digest = hashlib.sha384(self.sealed_file.read_bytes()).hexdigest()
+        return settings_of(self._parent_folder).data_directory / "artifacts" / "blobs" / digest
 
     def client(self) -> Client:
         """Return the agent's client, which trusts what the trust policy's file says."""

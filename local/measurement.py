@@ -5,6 +5,7 @@ would hold, and PCR0 is another.
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,17 @@ MEASURED: Final = (
 """What an image would hold, folders with all their Python files."""
 
 LABEL: Final = b"pcrgate laptop measurement v1"
+
+
+BESIDE: Final = ("pcrgate", "kms_policies", "local", "service")
+"""What a laptop's enclave loads beside what is measured: the software NSM, and this very code."""
+
+
+def copy_checkout(target: Path, root: Path = ROOT) -> Path:
+    """Copy what a laptop's enclave runs from, and return the target: it stays the same whatever is edited meanwhile."""
+    for name in sorted({*BESIDE, *(name.partition("/")[0] for name in MEASURED)}):
+        shutil.copytree(root / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
 
 
 def measured_files(root: Path = ROOT) -> Iterator[Path]:

@@ -25,11 +25,6 @@ WEIGHTS_MAX_BYTES: Final = 256 << 20
 CA_FILE: Final = "ca.pem"
 """Name of the twin's CA beside the measured configuration."""
 
-MAY_MAKE_KEYS: Final = json.dumps(
-    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:CreateKey", "Resource": "*"}]}
-)
-"""Making a key needs a word of IAM; no key policy is there yet."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
@@ -84,14 +79,9 @@ class BotoProvisioner:
 
     def provision(self) -> Provisioned:
         """Make three roles, and two keys as their administrator would."""
-        iam = boto_client(self._twin, "iam")
-        unique = secrets.token_hex(4)  # moto keeps the roles of a process, whichever twin they were made through
-        administrator, publisher, parent = (
-            str(iam.create_role(RoleName=f"{name}-{unique}", AssumeRolePolicyDocument="{}")["Role"]["Arn"])
-            for name in ("administrator", "publisher", "parent")
-        )
         # KMS makes no key whose maker could not change its policy again: the administrator makes it.
-        iam.put_role_policy(RoleName=f"administrator-{unique}", PolicyName="make-keys", PolicyDocument=MAY_MAKE_KEYS)
+        administrator = make_administrator(self._twin, "kms:CreateKey")
+        publisher, parent = make_role(self._twin, "publisher"), make_role(self._twin, "parent")
         kms, roles = role_client(self._twin, administrator), (administrator, publisher, parent)
         weights_key = self._key(kms, Template.MODEL_WEIGHTS_KEY, roles)
         session_key = self._key(kms, Template.SESSION_KEY, roles)
@@ -152,6 +142,25 @@ class BotoProvisioner:
             measurements=EnclaveMeasurements(pcr0=(pcr0,)),
         )
         return render(template, inputs)
+
+
+def make_role(twin: Twin, name: str) -> str:
+    """Make a role that may do nothing by itself, and return its ARN."""
+    unique = secrets.token_hex(4)  # moto keeps the roles of a process, whichever twin they were made through
+    made = boto_client(twin, "iam").create_role(RoleName=f"{name}-{unique}", AssumeRolePolicyDocument="{}")
+    return str(made["Role"]["Arn"])
+
+
+def make_administrator(twin: Twin, action: str) -> str:
+    """Make the administrator's role; making a key needs a word of IAM, as no key policy is there yet."""
+    arn = make_role(twin, "administrator")
+    statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+    boto_client(twin, "iam").put_role_policy(
+        RoleName=arn.rpartition("/")[2],
+        PolicyName="make-keys",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    return arn
 
 
 def role_credentials(twin: Twin, role_arn: str) -> TemporaryCredentials:

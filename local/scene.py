@@ -1,7 +1,7 @@
 """A scene of the demonstration: what happens, the verdict that must come of it, and the one that came."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,14 @@ from pcrgate.errors import PcrgateError
 ACCEPTED: Final = "accepted"
 PROVEN: Final = "proven"
 RELEASED: Final = "released"
+PROVISIONED: Final = "provisioned"
+SEALED: Final = "sealed"
+APPROVED: Final = "approved"
+PUBLISHED: Final = "published"
 
 
 class OtherVerdict(Exception):  # noqa: N818 - a verdict, not an error
-    """Carry a verdict that is no error of pcrgate's: the kind of hole a prover found."""
+    """Carry a verdict that is no error of pcrgate's: the kind of hole a prover found, what a model says of a file."""
 
     def __init__(self, verdict: str, fact: str) -> None:
         super().__init__(verdict, fact)
@@ -32,12 +36,16 @@ class Scene:
         expected: the verdict that must come: that of success, or the code of the refusal.
         play: asks for the verdict; returns the fact to show, or raises the refusal.
         success: the verdict when nothing is raised.
+        has_bar: whether it shows its progress by itself.
+        essential: whether the story ends here when another verdict comes: nothing after it could be played.
     """
 
     title: str
     expected: str
     play: Callable[[], str]
     success: str = ACCEPTED
+    has_bar: bool = False
+    essential: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,21 @@ class Outcome:
     def as_announced(self) -> bool:
         """Whether the verdict is the one announced."""
         return self.verdict == self.expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Hold one part of the story.
+
+    Attributes:
+        name: which.
+        about: one line on what happens in it.
+        scenes: played one after the other.
+    """
+
+    name: str
+    about: str
+    scenes: Iterator[Scene]
 
 
 def play(scene: Scene) -> Outcome:

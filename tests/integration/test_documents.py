@@ -53,13 +53,6 @@ def test_the_readme_has_blocks_that_run() -> None:
     assert len([block for block in BLOCKS if str(block.id).startswith("README.md")]) >= 2
 
 
-def test_the_readme_tells_how_the_demonstration_ends() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "local", "demo"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
-    )
-    assert done.stdout.splitlines()[-1] in (ROOT / "README.md").read_text()
-
-
 def test_links_lead_somewhere() -> None:
     dead = [
         f"{name}: {target}"

@@ -25,10 +25,12 @@ class Started:
     Attributes:
         process: it.
         folder: its temporary folder.
+        timeout_s: longest that it may take to end.
     """
 
     process: subprocess.Popen[str]
     folder: Path
+    timeout_s: int
 
     def object(self) -> Any:
         """Return the JSON object that it prints, once it has printed it whole."""
@@ -47,16 +49,16 @@ class Started:
 
     def ended(self) -> tuple[int, str, str]:
         """Return exit code, and what else was printed."""
-        out, err = self.process.communicate(timeout=TIMEOUT_S)
+        out, err = self.process.communicate(timeout=self.timeout_s)
         return self.process.returncode, out, err
 
     def processes(self) -> list[str]:
-        """Return the command lines, and numbers, of the processes it has started that still run."""
-        return running_with(str(self.folder))
+        """Return the numbers and command lines of the processes it has started that still run."""
+        return running_with(str(self.folder), but=self.process.pid)
 
 
 @contextmanager
-def started(*words: str, environment: dict[str, str] | None = None) -> Iterator[Started]:
+def started(*words: str, environment: dict[str, str] | None = None, timeout_s: int = TIMEOUT_S) -> Iterator[Started]:
     """Run ``python -m local WORDS`` with a short temporary folder: sockets have short names."""
     folder = Path(tempfile.mkdtemp(prefix="lt-"))
     process = subprocess.Popen(
@@ -70,23 +72,23 @@ def started(*words: str, environment: dict[str, str] | None = None) -> Iterator[
         start_new_session=True,
     )
     try:
-        yield Started(process=process, folder=folder)
+        yield Started(process=process, folder=folder, timeout_s=timeout_s)
     finally:
         process.kill()
         process.communicate()
-        wait_until(lambda: not running_with(str(folder)))
+        wait_until(lambda: not running_with(str(folder), but=process.pid))
         shutil.rmtree(folder)
 
 
-def running_with(text: str) -> list[str]:
-    """Return the processes on whose command line a text stands."""
+def running_with(text: str, *, but: int = 0) -> list[str]:
+    """Return the processes on whose command line, or in whose environment, a text stands; but not one of them."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and int(entry.name) != but:
             with suppress(OSError):
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if text in line:
-                    found.append(f"{entry.name} {line}")
+                line, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
+                if text.encode() in line or text.encode() in environment:
+                    found.append(f"{entry.name} {line.replace(bytes(1), b' ').decode(errors='replace')}")
     return found
 
 
