@@ -8,6 +8,7 @@ the change.
 Spec: Terraform, "JSON Output Format"; AWS CLI, ``kms get-key-policy``.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ from kms_policies.document import Policy, PolicyKind, parse_policy
 from kms_policies.plan_owners import KEY_POLICY, KEY_TYPES, PlannedResource, find_owners
 from kms_policies.request import Grant
 from pcrgate.errors import ErrorCode, KeyPolicyError
+from pcrgate.units import Sha384
 
 SOURCE_MAX_BYTES: Final = 64 * 1024 * 1024
 """Largest plan read: a plan of thousands of resources has some 10 MB."""
 
 _GRANT: Final = "aws_kms_grant"
+
+_WHITE_SPACE: Final = b" \t\r\n"
+"""Spec: RFC 8259, 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,8 @@ class SourcedPolicy:
     Attributes:
         address: the Terraform address, or ``policy`` for a policy of its own.
         policy: the policy.
+        policy_sha384: SHA-384 of its text as the source has it, in UTF-8; of a policy of its own without the white
+            space around it, since shells add a line end. A receipt's policy hash is made alike.
         grants: grants that the plan makes, on whichever key; a plan does not always tell which.
         multi_region: whether the source makes the key a multi-Region key.
         origin: the source of the key material, ``AWS_KMS`` unless the source says otherwise.
@@ -40,6 +47,7 @@ class SourcedPolicy:
 
     address: str
     policy: Policy
+    policy_sha384: Sha384
     grants: tuple[Grant, ...] = ()
     multi_region: bool = False
     origin: str = "AWS_KMS"
@@ -60,9 +68,15 @@ def read_policies(source: bytes, *, kind: PolicyKind = PolicyKind.KEY) -> tuple[
     """
     document = _load(source)
     if "Statement" in document:
-        return (SourcedPolicy(address="policy", policy=parse_policy(source, kind=kind)),)
-    if isinstance(document.get("Policy"), str):
-        return (SourcedPolicy(address="policy", policy=parse_policy(document["Policy"], kind=kind)),)
+        policy = parse_policy(source, kind=kind)
+        return (SourcedPolicy(address="policy", policy=policy, policy_sha384=_sha384(source.strip(_WHITE_SPACE))),)
+    if isinstance(text := document.get("Policy"), str):
+        policy = parse_policy(text, kind=kind)
+        return (
+            SourcedPolicy(
+                address="policy", policy=policy, policy_sha384=_sha384(text.encode())
+            ),
+        )
     shown = document.get("planned_values") or document.get("values")
     if "format_version" in document and isinstance(shown, dict) and kind is PolicyKind.KEY:
         return _from_terraform(document, shown)
@@ -159,12 +173,17 @@ def _sourced(address: str, text: str, owner: PlannedResource | None, grants: tup
     return SourcedPolicy(
         address=address,
         policy=policy,
+        policy_sha384=_sha384(text.encode()),
         grants=grants,
         multi_region=bool(values.get("multi_region")) or replica,
         origin="EXTERNAL" if external else "AWS_KMS",
         key_spec=str(values.get("customer_master_key_spec") or "SYMMETRIC_DEFAULT"),
         key_usage=str(values.get("key_usage") or "ENCRYPT_DECRYPT"),
     )
+
+
+def _sha384(text: bytes) -> Sha384:
+    return Sha384(hashlib.sha384(text).digest())
 
 
 def _grant(one: PlannedResource, unknown: frozenset[str]) -> Grant:

@@ -1,4 +1,4 @@
-"""``pcrgate policy``: render, lint, evaluate, prove, explain and compare key policies, and roll measurements over.
+"""``pcrgate policy``: render, lint, judge, prove, hash and compare key policies, and roll measurements over.
 
 Exit 0 fine, 1 a verdict against (counterexample, denied, an error found), 2 usage, or a file that is no valid policy.
 """
@@ -19,7 +19,7 @@ from pcrgate.cli.main import EXIT_REFUSED
 from pcrgate.cli.output import console, print_json, read_input, table
 from pcrgate.cli.policy_files import invalid_is_usage, read_policy, read_sources
 from pcrgate.cli.policy_judge import evaluate_command, explain_command
-from pcrgate.cli.policy_options import AsJson, File
+from pcrgate.cli.policy_options import SOURCE, AsJson, File
 from pcrgate.cli.policy_prove import prove_command
 from pcrgate.cli.policy_rollover import app as rollover_app
 from pcrgate.cli.text import printable
@@ -120,6 +120,20 @@ def lint_command(
 app.command("evaluate")(evaluate_command)
 app.command("explain")(explain_command)
 app.command("prove")(prove_command)
+
+
+@app.command("digest")
+def digest_command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=SOURCE)], *, as_json: AsJson = False
+) -> None:
+    """Print the SHA-384 of each policy's text: compares a live policy, or a receipt's, with the one that was proven."""
+    with invalid_is_usage(as_json=as_json):
+        found = read_sources(files)
+    if as_json:
+        print_json({"policies": [{"address": one.address, "policy_sha384": one.policy_sha384.hex()} for one in found]})
+        return
+    for one in found:
+        typer.echo(f"{one.policy_sha384.hex()}  {printable(one.address)}")
 
 
 @app.command("diff")

@@ -56,7 +56,7 @@ def prove_command(
         approved = parse_approved(pcr0, pcr, nitrotpm_pcr)
         identities, listed, metadata = read_identities(identity), read_grants(grants), read_metadata(key_metadata)
         controls = read_controls(resource_control)
-        proofs = {}
+        proofs, digests = {}, {}
         for one in read_sources(files):
             question = Question(
                 key_policy=one.policy,
@@ -73,12 +73,17 @@ def prove_command(
             if metadata is None and (one.multi_region, one.origin, one.key_spec, one.key_usage) != usual:
                 question = _with_key(question, one.multi_region, one.origin, one.key_spec, one.key_usage)
             proofs[one.address] = prove(question)
+            digests[one.address] = one.policy_sha384
     verdict = overall(proofs)
     if as_json:
-        print_json({"verdict": verdict, "policies": [describe_proof(name, proof) for name, proof in proofs.items()]})
+        policies = [
+            {**describe_proof(name, proof), "policy_sha384": digests[name].hex()} for name, proof in proofs.items()
+        ]
+        print_json({"verdict": verdict, "policies": policies})
     else:
         for name, proof in proofs.items():
             show_proof(name, proof)
+            typer.echo(f"  policy SHA-384 {digests[name].hex()}")
     if verdict != "proven":
         raise typer.Exit(EXIT_REFUSED)
 

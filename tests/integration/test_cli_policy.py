@@ -1,5 +1,6 @@
 """``pcrgate policy`` as a user runs it: real files, exit codes, and what is printed; standard input in its own process."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -250,6 +251,18 @@ def test_prove_nitrotpm_and_further_registers(run: Run, tmp_path: Path) -> None:
     eight = ("prove", "eight.json", *APPROVED, *ADMINISTRATORS, "--pcr")
     assert run(*eight, "8=" + "8" * 96)[0] == 0
     assert run(*eight, "8=" + "9" * 96)[0] == 1
+
+
+def test_the_hash_of_a_policy_is_told_by_digest_and_by_prove(run: Run, policy: str, leaky: str) -> None:
+    expected = {path: hashlib.sha384(Path(path).read_bytes()).hexdigest() for path in (policy, leaky)}
+    code, out, _ = run("digest", policy, leaky)
+    assert (code, out.splitlines()) == (0, [f"{digest}  {path}" for path, digest in expected.items()])
+    code, found = run_json(run, "digest", policy)
+    assert (code, found) == (0, {"policies": [{"address": "policy", "policy_sha384": expected[policy]}]})
+    assert run("digest", str(Path(policy).parent / "nothing"))[0] == 2
+    _, proven = run_json(run, "prove", policy, *APPROVED, *ADMINISTRATORS)
+    assert proven["policies"][0]["policy_sha384"] == expected[policy]
+    assert f"policy SHA-384 {expected[leaky]}" in run("prove", leaky, *APPROVED, *ADMINISTRATORS)[1]
 
 
 def test_prove_every_policy_of_a_plan_and_several_files(run: Run, policy: str, leaky: str, tmp_path: Path) -> None:

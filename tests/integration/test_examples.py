@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from kms_policies.rendering import Template
 from service.state_store import Role
 from tests.architecture.sources import ROOT
 from tests.attacks.test_enclave_leaks import booted
@@ -170,6 +171,17 @@ def test_an_agent_that_trusts_another_image_sends_nothing(stage: ClientStage, op
 def metrics(stage: ClientStage) -> str:
     with stage.service.client(Role.OPERATOR) as client:
         return client.get("/metrics").text
+
+
+@pytest.mark.network
+def test_receipts_carry_the_hash_that_digest_prints(stage: ClientStage, tmp_path: Path) -> None:
+    """Keys and parent share an account here; over two accounts KMS tells no policy, and receipts have none."""
+    policy = stage.site.stage.policy(Template.SESSION_KEY, stage.site.stage.measured())
+    (tmp_path / "live.json").write_text(policy + "\n")
+    printed = run(f"pcrgate policy digest {tmp_path / 'live.json'}").stdout.split()[0]
+    with stage.client() as client:
+        found = {receipt.claims.observed.policy_hash for receipt in client.receipts()}
+    assert {one.hex() for one in found if one is not None} == {printed}
 
 
 @pytest.mark.network

@@ -35,6 +35,7 @@ WORKLOAD_ACCOUNT = "444455556666"
 FOLDER = "environments/twin"
 CONTEXT = {"class": "weights", "name": "demo", "epoch": "1"}
 FLOOR_EPOCH = 3
+REFUSED_BY_KMS = {"enclave-release", "weights-header"}
 PLACEHOLDER = Sha384(hashlib.sha384(b"no image measures so").digest())
 
 
@@ -103,6 +104,12 @@ def inferred(stage: ClientStage, outputs: Mapping[str, Any]) -> tuple[float, ...
         return struct.unpack("<4f", session.infer("adder", {"x": ones})["y"].data)
 
 
+def observed_policies(stage: ClientStage, outputs: Mapping[str, Any]) -> set[Sha384 | None]:
+    """Return the policy hashes in the enclave's receipts."""
+    with stage.client(trust=trust_policy(outputs)) as client:
+        return {receipt.claims.observed.policy_hash for receipt in client.receipts()}
+
+
 @pytest.mark.terraform
 @pytest.mark.network
 @pytest.mark.slow
@@ -147,14 +154,19 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     # 3. Every key of the state is proven, and KMS holds what the state says.
     state = copy.show_json(FOLDER)
     (tmp_path / "state.json").write_text(json.dumps(state))
-    assert publisher.command("policy", "prove", str(tmp_path / "state.json"), *approved, *declared)[0] == 0
+    code, out = publisher.command("policy", "prove", str(tmp_path / "state.json"), *approved, *declared, "--json")
+    assert code == 0
+    proven = {one["address"]: one["policy_sha384"] for one in json.loads(out)["policies"]}
     outputs = outputs_of(state)
     keys: dict[str, str] = outputs["key_arns"]
     assert keys.keys() == {"weights", "session", "credentials"}
     administrator = boto_client(twin, "kms", credentials=role_credentials(twin, administrators[0]))
     for name, arn in keys.items():
         live = administrator.get_key_policy(KeyId=arn)["Policy"]
-        assert json.loads(live) == json.loads(outputs["key_policies"][name])
+        assert live == outputs["key_policies"][name]
+        # One hash: of the output's text, of what was proven, of what KMS holds (ADR 0600).
+        address = f'module.deployment.module.key["{name}"].aws_kms_key.this'
+        assert proven[address] == hashlib.sha384(live.encode()).hexdigest()
     # Agents and enclave read what the outputs say; the configuration is the one that was measured.
     assert outputs["enclave_configuration"] == stage.configuration.read_text()
     trust = trust_policy(outputs)
@@ -173,6 +185,8 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
         assert enclave.wait("live").failure is None
         with stage.serve(enclave) as served:
             assert inferred(served, outputs) == tuple(1 + weight for weight in WEIGHTS)
+            # The keys' account is another one, and KMS tells nobody there a policy: no receipt has a hash of it.
+            assert observed_policies(served, outputs) == {None}
     assert alarms(twin, patterns) == set()
 
     # 5. Parent and publisher by themselves are refused, and so is the enclave with one byte more.
@@ -186,7 +200,7 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     assert tampered.pcr0 != stage.measured()
     twin.audit.clear()
     with stage.boot(tampered) as enclave:
-        assert enclave.wait("live").failure == "weights-header"
+        assert enclave.wait("live").failure == "enclave-release"
     assert denied_decrypts(twin) == 1
     assert alarms(twin, patterns) == {"release-denied"}
 
@@ -215,7 +229,7 @@ def test_the_whole_way(terraform: Terraform, twin: Twin, tmp_path: Path, capsys:
     assert refused(administrator.decrypt, **unattested) == "AccessDeniedException"
     twin.audit.clear()
     with stage.boot() as enclave:
-        assert enclave.wait("live").failure == "weights-header"
+        assert enclave.wait("live").failure == "enclave-release"
     assert denied_decrypts(twin) == 1
     following = outputs_of(copy.show_json(FOLDER))
     with stage.boot(tampered) as enclave:

@@ -14,7 +14,7 @@ output "alias_arn" {
 }
 
 output "policy_json" {
-  description = "The key policy, exactly as it is sent to KMS. Terraform has no SHA-384: pass the text to sha384sum."
+  description = "The key policy, exactly as it is sent to KMS. Its SHA-384, which receipts carry, is what pcrgate policy digest prints of plan or state."
   value       = local.policy
 }
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from typing import Any
@@ -49,11 +50,35 @@ def refusal(source: bytes, kind: PolicyKind = PolicyKind.KEY) -> KeyPolicyError:
     return refused.value
 
 
+def test_the_hash_is_that_of_the_text() -> None:
+    """One text has one hash, wherever it was found; another text another one, though it means the same."""
+    expected = hashlib.sha384(POLICY.encode()).digest()
+    sources = (
+        POLICY.encode(),
+        POLICY.encode() + b"\n",
+        json.dumps({"Policy": POLICY}).encode(),
+        plan(resource("aws_kms_key.it", {"policy": POLICY})),
+        plan(
+            resource("aws_kms_key.it", {}),
+            resource("aws_kms_key_policy.it", {"policy": POLICY}),
+            references={"aws_kms_key_policy.it": ["aws_kms_key.it.id", "aws_kms_key.it"]},
+        ),
+    )
+    assert [read_policies(source)[0].policy_sha384.digest for source in sources] == [expected] * len(sources)
+    spaced = json.dumps(json.loads(POLICY), indent=2)
+    (other,) = read_policies(spaced.encode())
+    assert other.policy.statements == read_policies(POLICY.encode())[0].policy.statements
+    assert other.policy_sha384.digest == hashlib.sha384(spaced.encode()).digest() != expected
+    answered = json.dumps({"Policy": f" {POLICY}"}).encode()
+    assert read_policies(answered)[0].policy_sha384.digest != expected
+
+
 def test_a_policy_and_the_answer_of_get_key_policy() -> None:
     (own,) = read_policies(POLICY.encode())
     (answer,) = read_policies(json.dumps({"Policy": POLICY, "PolicyName": "default"}).encode())
     assert own.policy == answer.policy
     assert own.address == "policy"
+    assert own.policy_sha384 == answer.policy_sha384
     (identity,) = read_policies(text_of(Template.PARENT_ROLE).encode(), kind=PolicyKind.IDENTITY)
     assert identity.policy.kind is PolicyKind.IDENTITY
 
@@ -330,3 +355,19 @@ def test_a_plan_holds_no_identity_policies_for_us() -> None:
 def test_the_size_is_bounded() -> None:
     assert refusal(b" " * (SOURCE_MAX_BYTES + 1)).code is ErrorCode.POLICY_TOO_LARGE
     assert refusal(b" " * SOURCE_MAX_BYTES).code is ErrorCode.POLICY_JSON
+
+
+def test_a_state_tells_the_neighbour_that_a_plan_cannot() -> None:
+    """``[count.index + 1]`` looks like ``[count.index]`` in a plan; in the state the policy names its key by id."""
+    key, policy = (
+        [resource(f"aws_kms_key.k[{index}]", {"key_id": f"id-{index}"}) for index in (0, 1)],
+        {"policy": POLICY},
+    )
+    references = {"aws_kms_key_policy.p": ["aws_kms_key.k", "count.index"]}
+    planned = plan(
+        *(resource(one["address"], {}) for one in key), resource("aws_kms_key_policy.p[0]", policy),
+        references=references,
+    )  # fmt: skip
+    applied = plan(*key, resource("aws_kms_key_policy.p[0]", policy | {"key_id": "id-1"}), references=references)
+    assert "aws_kms_key.k[1] shows no policy" in refusal(planned).message
+    assert "aws_kms_key.k[0] shows no policy" in refusal(applied).message
