@@ -3,16 +3,17 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from local.interruption import uninterrupted
 from local.measurement import ROOT, measure
 from local.parent_process import ParentPlan, settings_of
 from local.processes import Child, bound_socket, kept_environment, listens
@@ -188,13 +189,10 @@ class Deployment:
                 write_private(self.token_file(role), self._tokens[role].encode() + b"\n")
         words = ("parent", "--folder", self._parent_folder, "--enclave", self.enclave_socket, "--fd", endpoint.fileno())
         self._parent = self._started(
-            Child(
-                "parent",
-                [str(word) for word in words],
-                folder=self.folder,
-                environment=kept_environment("HOME", "TMPDIR"),
-                pass_fds=(endpoint.fileno(),),
-            )
+            "parent",
+            [str(word) for word in words],
+            environment=kept_environment("HOME", "TMPDIR"),
+            pass_fds=(endpoint.fileno(),),
         )
         self.url = f"http://127.0.0.1:{endpoint.getsockname()[1]}"
 
@@ -248,8 +246,8 @@ class Deployment:
             "--relay": self._parent_folder / "relay.sock",
         }
         words = ["enclave", "--end-with-stdin", *(str(part) for pair in options.items() for part in pair)]
-        child = Child(name, words, folder=self.folder, environment=kept_environment(), cwd=root or self.checkout)
-        return Enclave(child=self._started(child), socket=path)
+        child = self._started(name, words, environment=kept_environment(), cwd=root or self.checkout)
+        return Enclave(child=child, socket=path)
 
     def stored_file(self) -> Path:
         """Return where the parent keeps the sealed model that was published last."""
@@ -279,9 +277,11 @@ class Deployment:
         """End what was started."""
         self._stack.close()
 
-    def _started(self, child: Child) -> Child:
-        self._children.append(child)
-        self._stack.callback(child.stop)
+    def _started(self, name: str, words: Sequence[str], **options: Any) -> Child:
+        with uninterrupted():  # a process that is not remembered would still write where everything is removed
+            child = Child(name, words, folder=self.folder, **options)
+            self._children.append(child)
+            self._stack.callback(child.stop)
         return child
 
 

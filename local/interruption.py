@@ -13,6 +13,30 @@ FOREIGN: Final = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"
 """Beginnings of variables that would lead a client elsewhere than to the twin."""
 
 
+class _Deferral:
+    """Hold back an interruption while something is begun that must be remembered before it can be ended."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.pending = False
+
+
+_deferral: Final = _Deferral()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let an interruption wait until the end of the block."""
+    _deferral.depth += 1
+    try:
+        yield
+    finally:
+        _deferral.depth -= 1
+    if _deferral.pending and _deferral.depth == 0:
+        _deferral.pending = False
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Have the first of the signals raise KeyboardInterrupt in the main thread, and the next ones disturb nothing."""
@@ -23,6 +47,9 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in before:
             signal.signal(number, signal.SIG_IGN)
+        if _deferral.depth:
+            _deferral.pending = True
+            return
         raise KeyboardInterrupt
 
     for number in before:
@@ -30,6 +57,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        _deferral.pending = False
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -19,6 +19,9 @@ from tests.support.terraform import MISSING, Terraform, find_terraform
 
 pytestmark = pytest.mark.network
 
+INTERRUPTED = {command.EXIT_INTERRUPTED, -signal.SIGINT}
+"""The same to a shell: CPython ends itself by the signal when it came amid code that is executed from text."""
+
 VERDICTS = {
     "seal": ["provisioned", "sealed", "AccessDeniedException"],
     "provision": ["approved", "proven", "second-allow", "root-delegation"],
@@ -103,7 +106,7 @@ def test_ctrl_c_leaves_nothing(moment: str) -> None:
     with started("demo", "--without-terraform") as demo:
         wait_until(lambda: bool(list(demo.folder.glob(moment))) or demo.process.poll() is not None)
         code, _, err = demo.end(signal.SIGINT)
-        assert (code, err) == (command.EXIT_INTERRUPTED, "interrupted\n")
+        assert (code in INTERRUPTED, err) == (True, "interrupted\n"), code
         assert (demo.processes(), left_behind(demo.folder)) == ([], [])
 
 
@@ -112,7 +115,7 @@ def test_ctrl_c_while_terraform_works(terraform: Terraform) -> None:
     with started("demo") as demo:
         wait_until(lambda: any("terraform-provider" in line for line in demo.processes()))
         code, _, err = demo.end(signal.SIGINT)
-        assert (code, err) == (command.EXIT_INTERRUPTED, "interrupted\n")
+        assert (code in INTERRUPTED, err) == (True, "interrupted\n"), code
         wait_until(lambda: demo.processes() == [])
         assert left_behind(demo.folder) == []
 

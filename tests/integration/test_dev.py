@@ -86,7 +86,8 @@ def test_text_for_people() -> None:
 def test_ctrl_c_while_it_starts(dev: Started, moment: str) -> None:
     wait_until(lambda: bool(list(dev.folder.glob(moment))) or dev.process.poll() is not None)
     code, out, err = dev.end(signal.SIGINT)
-    assert (code, err) == (0, ""), out
+    # CPython ends itself by the signal when it came amid code that is executed from text, as imports do.
+    assert (code in {0, -signal.SIGINT}, err) == (True, ""), (code, out)
     assert (dev.processes(), left_behind(dev.folder)) == ([], [])
 
 
