@@ -1,12 +1,15 @@
 """Make and end sessions: hellos, confirmations, tickets, goodbyes, each with its receipt."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from enclave.clock import OwnClock
 from enclave.counters import Counter, Counters
 from enclave.kms_release import KmsDataKeys
+from enclave.rates import SESSION_RATE, AgentRates
 from enclave.receipt_book import ReceiptBook, plain_digest
 from enclave.sessions import SessionTable
+from pcrgate.envelope.materials import SecretBytes
 from pcrgate.envelope.session import Role, record_session
 from pcrgate.envelope.session_enclave import EnclaveHandshake, Offer
 from pcrgate.envelope.session_limits import SessionGrant, SessionLimits
@@ -58,7 +61,7 @@ class Handshakes:
         """
         self._handshake: Final = handshake
         self._manifest: Final = manifest
-        self._data_keys: Final = data_keys
+        self._data_keys: Final = None if data_keys is None else _RatedKeys(data_keys, clock)
         self._limits: Final = limits
         self._sessions: Final = sessions
         self._receipts: Final = receipts
@@ -70,6 +73,7 @@ class Handshakes:
 
         Raises:
             SessionError: as ``EnclaveHandshake.accept`` says.
+            PcrgateError: ``agent-rate``.
             ReleaseError: when KMS releases no key.
         """
         offer = self._accept(message.hello, None)
@@ -80,6 +84,7 @@ class Handshakes:
 
         Raises:
             SessionError: as ``EnclaveHandshake.accept`` says.
+            PcrgateError: ``agent-rate``.
             ReleaseError: when KMS releases no key.
         """
         offer = self._accept(message.hello, message.ticket)
@@ -158,3 +163,20 @@ class Handshakes:
             expires_ms=min(max(ends), self._manifest.expires_ms),
             limits=self._limits,
         )
+
+
+class _RatedKeys:
+    """Get data keys no more often than one agent may; asked only after the agent's signature was verified."""
+
+    def __init__(self, data_keys: KmsDataKeys, clock: OwnClock) -> None:
+        self._data_keys: Final = data_keys
+        self._clock: Final = clock
+        self._rates: Final = AgentRates(SESSION_RATE)
+
+    def generate(self, context: Mapping[str, str]) -> tuple[SecretBytes, bytes]:
+        self._rates.take(context["agent"], self._clock.now_ms())
+        return self._data_keys.generate(context)
+
+    def unwrap(self, blob: bytes, context: Mapping[str, str]) -> SecretBytes:
+        self._rates.take(context["agent"], self._clock.now_ms())
+        return self._data_keys.unwrap(blob, context)

@@ -12,6 +12,7 @@ from typing import Final
 from enclave.answer_cache import AnswerCache
 from enclave.clock import OwnClock
 from enclave.counters import Counter, Counters
+from enclave.rates import INVOCATION_RATE, AgentRates
 from enclave.receipt_book import CODE_UNFORESEEN, ReceiptBook, plain_digest
 from enclave.sessions import SessionTable
 from enclave.workloads.contract import Invocation, Outcome, StartedWorkload, malformed
@@ -96,6 +97,7 @@ class Invocations:
         self._receipts: Final = receipts
         self._clock: Final = clock
         self._counters: Final = counters
+        self._rates: Final = AgentRates(INVOCATION_RATE)
         self._answers: Final = AnswerCache[Sha384, InvokeAnswer](
             entries_max=ANSWERS_MAX,
             bytes_max=ANSWERS_MAX_BYTES,
@@ -121,6 +123,7 @@ class Invocations:
         opened = session.open(record, now_ms=self._clock.now_ms())
         self._counters.add(Counter.INVOCATIONS)
         try:
+            self._rates.take(session.agent_id, self._clock.now_ms())
             name, request = parse_request(opened.plaintext)
         except PcrgateError as error:
             effect = self._refused(session, opened, None, error)

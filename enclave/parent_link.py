@@ -1,6 +1,7 @@
 """Ask the parent for what it stores: manifest, credentials, sealed files. All of it is verified by whoever asked."""
 
 import socket
+import weakref
 from typing import Final, TypeVar
 
 from pcrgate.envelope.weights_source import ByteStream
@@ -108,17 +109,15 @@ class ParentBlob:
 
 
 class _SocketStream:
-    """Read a socket until its end; closed with the last reference."""
+    """Read a socket until its end; closed with the last reference, also where an error and its trace form a circle."""
 
     def __init__(self, endpoint: socket.socket) -> None:
         self._endpoint: Final = endpoint
+        weakref.finalize(self, endpoint.close)
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill some of the buffer and return how much; 0 at the end."""
         return self._endpoint.recv_into(buffer)
-
-    def __del__(self) -> None:
-        self._endpoint.close()
 
 
 def _exchange(endpoint: socket.socket, request: Message, expected: type[_Answer]) -> _Answer:

@@ -229,6 +229,7 @@ class ErrorCode(Enum):
     USAGE_RELAY_HOST = ("usage-relay-host", Category.USAGE, "The relay is to carry bytes to a host that is no KMS endpoint.", "Give kms.REGION.amazonaws.com, or its FIPS form.")
     USAGE_BLOB = ("usage-blob", Category.USAGE, "The parent's store has no sealed file of that digest.", "Put the file that was signed for into the store.")
     USAGE_CREDENTIALS = ("usage-credentials", Category.USAGE, "The parent has no AWS credentials to hand on.", "Attach the instance role.")
+    AGENT_RATE = ("agent-rate", Category.POLICY, "An agent asks more often than the enclave carries out for one.", "Wait as the message says, then seal the request anew, or ask for new evidence and begin a new session.")
     WORKLOAD_UNKNOWN = ("workload-unknown", Category.POLICY, "No such workload in this enclave, or the secret is not meant for it.", "Compare the manifest with the workloads of the image.")
     WORKLOAD_REQUEST = ("workload-request", Category.MALFORMED, "The request to a workload is not of its form, or beyond its limits.", "The message names the field and what is expected.")
     WORKLOAD_SIGNATURE = ("workload-signature", Category.FORGED, "An action is not signed by the key of the agent whose session it came in.", "Sign the action with the grant key that the manifest names.")

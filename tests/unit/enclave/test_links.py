@@ -1,11 +1,13 @@
 """What lies between enclave and parent: refusals on both sides, sessions that end, a root that knows hardware only."""
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,16 @@ def test_the_production_root_ends_at_once_outside_an_enclave() -> None:
         assert b"Traceback" not in run.stderr
     assert VsockListener().port == 5000
     assert encode_frame(wire.StatusRequest.KIND, b"")
+
+
+def test_a_stream_that_an_error_holds_in_a_circle_closes_its_connection(tmp_path: Path) -> None:
+    """A release that fails leaves such circles; a socket that is collected open would warn, and warnings are errors."""
+    (tmp_path / Sha384(bytes(48)).hex()).write_bytes(b"0123456789")
+    with started(tmp_path):
+        link = ParentLink(UnixDialer(path=tmp_path / "broker.sock"))
+        circle: list[Any] = [link.sealed(Sha384(bytes(48))).open(0)]
+        held = weakref.ref(circle[0])
+        circle.append(circle)
+        del circle
+        gc.collect()
+        assert held() is None
