@@ -1,6 +1,6 @@
 """``pcrgate policy evaluate`` and ``explain``: one request, decided as KMS would, and what would change it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import typer
 
@@ -42,70 +42,42 @@ from pcrgate.cli.policy_requests import request_from_options
 from pcrgate.cli.text import printable
 
 
-def evaluate_command(
-    file: File,
-    *,
-    request: RequestFile = None,
-    principal: PrincipalName = None,
-    action: Action = None,
-    key: Key = None,
-    encryption_context: Encryption = None,
-    context: Context = None,
-    pcr: Pcr = None,
-    nitrotpm_pcr: NitroTpmPcr = None,
-    evidence: Evidence = None,
-    root_fingerprint: Root = None,
-    identity: Identity = None,
-    grants: Grants = None,
-    key_metadata: Metadata = None,
-    resource_control: Control = None,
-    as_json: AsJson = False,
-) -> None:
-    """Decide one request as KMS would. Exit 0 allowed, 1 denied."""
-    with invalid_is_usage(as_json=as_json):
-        asked = request_from_options(
-            request=request, principal=principal, action=action, key=key, encryption=encryption_context,
-            context=context, pcr=pcr, nitrotpm_pcr=nitrotpm_pcr, evidence=evidence, root_fingerprint=root_fingerprint,
-        )  # fmt: skip
-        decision = _Judge(file, identity, grants, key_metadata, resource_control)(asked)
-    if as_json:
-        print_json({"request": describe_request(asked), **_decision(decision)})
-    else:
-        typer.echo(f"{'allowed' if decision.allowed else 'denied'}: {printable(decision.why)}")
-    if not decision.allowed:
-        raise typer.Exit(EXIT_REFUSED)
+def _judging(show: Callable[[Request, "_Judge", bool], None]) -> Callable[..., None]:
+    """Return a command with the options that say what is asked and what it is judged by, written once.
 
+    Args:
+        show: takes the request, what judges it, and whether JSON is wanted; its first line is the command's help.
+    """
 
-def explain_command(
-    file: File,
-    *,
-    request: RequestFile = None,
-    principal: PrincipalName = None,
-    action: Action = None,
-    key: Key = None,
-    encryption_context: Encryption = None,
-    context: Context = None,
-    pcr: Pcr = None,
-    nitrotpm_pcr: NitroTpmPcr = None,
-    evidence: Evidence = None,
-    root_fingerprint: Root = None,
-    identity: Identity = None,
-    grants: Grants = None,
-    key_metadata: Metadata = None,
-    resource_control: Control = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say why a request is denied and what would change it. Exit 0 also when it is denied."""
-    with invalid_is_usage(as_json=as_json):
-        asked = request_from_options(
-            request=request, principal=principal, action=action, key=key, encryption=encryption_context,
-            context=context, pcr=pcr, nitrotpm_pcr=nitrotpm_pcr, evidence=evidence, root_fingerprint=root_fingerprint,
-        )  # fmt: skip
-        found = explain(asked, _Judge(file, identity, grants, key_metadata, resource_control))
-    if as_json:
-        print_json({"request": describe_request(asked), **_decision(found.decision), **_explanation(found)})
-    else:
-        _show_explanation(found)
+    def command(
+        file: File,
+        *,
+        request: RequestFile = None,
+        principal: PrincipalName = None,
+        action: Action = None,
+        key: Key = None,
+        encryption_context: Encryption = None,
+        context: Context = None,
+        pcr: Pcr = None,
+        nitrotpm_pcr: NitroTpmPcr = None,
+        evidence: Evidence = None,
+        root_fingerprint: Root = None,
+        identity: Identity = None,
+        grants: Grants = None,
+        key_metadata: Metadata = None,
+        resource_control: Control = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with invalid_is_usage(as_json=as_json):
+            asked = request_from_options(
+                request=request, principal=principal, action=action, key=key, encryption=encryption_context,
+                context=context, pcr=pcr, nitrotpm_pcr=nitrotpm_pcr, evidence=evidence,
+                root_fingerprint=root_fingerprint,
+            )  # fmt: skip
+            show(asked, _Judge(file, identity, grants, key_metadata, resource_control), as_json)
+
+    command.__doc__ = show.__doc__
+    return command
 
 
 class _Judge:
@@ -172,3 +144,27 @@ def _show_explanation(found: Explanation) -> None:
     for change in found.changes:
         typer.echo(f"  change: {printable(change)}")
     typer.echo(f"  {printable(found.advice)}")
+
+
+def _evaluate(asked: Request, judge: _Judge, as_json: bool) -> None:
+    """Decide one request as KMS would. Exit 0 allowed, 1 denied."""
+    decision = judge(asked)
+    if as_json:
+        print_json({"request": describe_request(asked), **_decision(decision)})
+    else:
+        typer.echo(f"{'allowed' if decision.allowed else 'denied'}: {printable(decision.why)}")
+    if not decision.allowed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _explain(asked: Request, judge: _Judge, as_json: bool) -> None:
+    """Say why a request is denied and what would change it. Exit 0 also when it is denied."""
+    found = explain(asked, judge)
+    if as_json:
+        print_json({"request": describe_request(asked), **_decision(found.decision), **_explanation(found)})
+    else:
+        _show_explanation(found)
+
+
+evaluate_command = _judging(_evaluate)
+explain_command = _judging(_explain)
