@@ -108,8 +108,8 @@ class Child:
             )
 
     def told(self) -> str:
-        """Return the end of what it printed."""
-        return self.log.read_text(errors="replace").strip()[-TOLD_CHARACTERS:] or "it said nothing"
+        """Return the end of what it printed, on one line."""
+        return " ".join(self.log.read_text(errors="replace").split())[-TOLD_CHARACTERS:] or "it said nothing"
 
     def tell_to_end(self) -> None:
         """Tell it to end, and do not wait."""

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from rich.padding import Padding
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from local.scene import Act, Outcome, Scene
@@ -61,10 +62,13 @@ class Story(Silent):
         self._out.print(f"\n({number}) {act.name}: {act.about}", style="bold")
 
     def waiting(self, scene: Scene) -> AbstractContextManager[object]:
-        """Return a spinner that stands while a scene is played."""
+        """Return a spinner with a clock, which stands while a scene is played."""
         if scene.has_bar or not sys.stderr.isatty():
             return nullcontext()
-        return self._err.status(scene.title)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        spinner = Progress(*columns, console=self._err, transient=True)
+        spinner.add_task(scene.title, total=None)
+        return spinner
 
     def outcome(self, outcome: Outcome) -> None:
         """Say what came of a scene."""

@@ -32,7 +32,8 @@ TARGETS: Final = (
 """Keys, roles and their policies. Host, network, bucket and alarms take a laptop too long, and are not used here."""
 
 TIMEOUT_S: Final = 240
-STOP_TIMEOUT_S: Final = 10
+STOP_TIMEOUT_S: Final = 3
+"""How long Terraform is waited for once it is told to end: its state goes with the folder."""
 TOLD_CHARACTERS: Final = 600
 
 _NEVER: Final = "2099-01-01T00:00:00Z"
