@@ -1,0 +1,121 @@
+"""The grammar of receipts, as a validator of CDDL that is not ours reads it, and our parser agree on the vectors and beside them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from cddl_verifier import Validator
+
+from pcrgate.errors import PcrgateError
+from pcrgate.receipts.bundle import UnverifiedBundle, parse_bundle
+from pcrgate.receipts.envelope import parse_receipt, sign_receipt
+from pcrgate.receipts.wire import parse_claims
+from tests.vectors_session.catalogue import load
+from tests.vectors_session.fixed_keys import boot
+
+GRAMMAR = (Path(__file__).resolve().parents[2] / "docs" / "receipts.cddl").read_text(encoding="utf-8")
+VALIDATOR = Validator(GRAMMAR)
+VECTORS = load("receipts")
+KEY = boot("boot 1").receipt_key
+ACCEPTED = [
+    bytes.fromhex(receipt) for vector in VECTORS if vector["expect"] == "accepted" for receipt in vector["receipts"]
+]
+FULL, REFUSAL = ACCEPTED[0], ACCEPTED[-1]
+BEYOND_GRAMMAR = {"reject-high-s"}
+"""Refused for its form by a rule that CDDL cannot say: of the two values of s, the lower."""
+
+
+def fits(data: bytes, rule: str) -> bool:
+    return bool(VALIDATOR.validate(data, rule, require_deterministic=True).valid)
+
+
+def parses(receipt: bytes) -> bool:
+    try:
+        parse_claims(parse_receipt(receipt).payload)
+    except PcrgateError:
+        return False
+    return True
+
+
+def claims_of(receipt: bytes) -> dict[int, Any]:
+    claims: dict[int, Any] = cbor2.loads(parse_receipt(receipt).payload)
+    return claims
+
+
+def ordered(value: Any) -> Any:
+    """Return the value with its keys in the order of RFC 8949, 4.2.1; cbor2's canonical form has that of RFC 7049."""
+    if not isinstance(value, dict):
+        return value
+    return {key: ordered(value[key]) for key in sorted(value, key=cbor2.dumps)}
+
+
+def signed(claims: object) -> bytes:
+    return sign_receipt(cbor2.dumps(ordered(claims)), KEY)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_grammar_takes_what_has_the_form(vector: dict[str, Any]) -> None:
+    receipts = [bytes.fromhex(receipt) for receipt in vector["receipts"]]
+    well_formed = vector["expect"] != "receipt-form" or vector["name"] in BEYOND_GRAMMAR
+    assert all(fits(receipt, "receipt") for receipt in receipts) == well_formed
+    assert all(parses(receipt) for receipt in receipts) == (vector["expect"] != "receipt-form")
+
+
+WRONG = {
+    int: ["1", b"\x01", -1, 1 << 53, None, True],
+    bytes: ["text", 7, b"", bytes(33), bytes(49), None],
+    str: [b"bytes", 7, "", "x" * 129, None],
+    dict: [[], 7, {1: 1}, {"a": -1}, {"a": "b"}, {"a": 1 << 53}],
+}
+
+
+def edits(claims: dict[int, Any]) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield every claim left out, of another type or length, and one too many in each map."""
+    yield "unknown claim", {**claims, -70_999: 1}
+    for key, value in claims.items():
+        yield f"without {key}", {other: claims[other] for other in claims if other != key}
+        for wrong in WRONG[type(value)]:
+            yield f"{key} = {wrong!r}", {**claims, key: wrong}
+        if isinstance(value, dict) and key != -70_103:
+            for name, inner in edits(value):
+                yield f"{key}/{name}", {**claims, key: inner}
+
+
+EDITS = [(f"{kind}: {name}", edited) for kind, one in (("full", FULL), ("refusal", REFUSAL)) for name, edited in edits(claims_of(one))]  # fmt: skip
+
+
+def test_grammar_and_parser_agree_on_every_changed_claim() -> None:
+    differ = {name for name, edited in EDITS if fits(signed(edited), "receipt") != parses(signed(edited))}
+    assert differ == set()
+    assert signed(claims_of(FULL)) == FULL
+    assert sum(fits(signed(edited), "receipt") for _, edited in EDITS) > 5
+    assert len(EDITS) > 200
+
+
+def test_the_encoding_is_the_one_of_the_standard() -> None:
+    claims = claims_of(FULL)
+    backwards = cbor2.dumps(dict(reversed(claims.items())))
+    assert VALIDATOR.validate(sign_receipt(backwards, KEY), "receipt").valid
+    assert not parses(sign_receipt(backwards, KEY))
+
+
+def test_a_bundle_is_what_the_grammar_says() -> None:
+    good = UnverifiedBundle(document=b"document", identity=b"identity", receipts=(FULL, REFUSAL)).encode()
+    assert fits(good, "bundle")
+    whole: dict[str, Any] = cbor2.loads(good)
+    changed = [
+        {key: whole[key] for key in whole if key != left_out} for left_out in whole
+    ] + [
+        {**whole, key: value}
+        for key, value in (
+            ("more", 1), ("kind", "pcrgate-receipt"), ("version", 2), ("version", "1"), ("document", "text"),
+            ("identity", None), ("receipts", []), ("receipts", ["text"]), ("receipts", b""),
+        )
+    ]  # fmt: skip
+    for value in changed:
+        data = cbor2.dumps(ordered(value))
+        assert not fits(data, "bundle"), value
+        with pytest.raises(PcrgateError):
+            parse_bundle(data)
