@@ -89,7 +89,8 @@ class Broker:
 
     async def send_blob(self, request: BlobRequest, writer: asyncio.StreamWriter) -> None:
         """Send a sealed file from an offset on, unframed after its head."""
-        path = self._blobs.find(Sha384(request.sha384))
+        # One from a bucket is copied here first, which takes as long as it takes; others are served meanwhile.
+        path = await asyncio.to_thread(self._blobs.find, Sha384(request.sha384))
         with path.open("rb") as file:
             size = path.stat().st_size
             offset = min(request.offset, size)
