@@ -69,6 +69,7 @@ module "host" {
   instance_type      = var.instance_type
   enclave_memory_mib = var.enclave_memory_mib
   enclave_cpu_count  = var.enclave_cpu_count
+  root_volume_gib    = var.root_volume_gib
   vpc_id             = var.vpc_id
   subnet_id          = var.subnet_id
   route_table_ids    = var.route_table_ids

@@ -123,6 +123,12 @@ variable "enclave_cpu_count" {
   default     = 2
 }
 
+variable "root_volume_gib" {
+  description = "Size of the host's root volume: the system, and the sealed files that the parent keeps."
+  type        = number
+  default     = 30
+}
+
 variable "service_port" {
   description = "TCP port of the parent service."
   type        = number
