@@ -9,6 +9,12 @@ from typing import Self
 
 from pcrgate.client.exchange import Reply, Request
 
+IDLE_MAX_S = 5.0
+"""How long a connection may have been idle to be used again: the service closes it after fifteen seconds."""
+
+LIMIT_BYTES = 4 << 20
+"""Longest answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
@@ -37,17 +43,21 @@ def head_and_body(request: Request, token: str) -> bytes:
 
 
 class Connection:
-    """Own one connection; requests go one after the other."""
+    """Own one connection; requests go one after the other. One that the service closed while idle is made anew."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._port, self._reader, self._writer = port, reader, writer
+        self._used = time.monotonic()
 
     @classmethod
     async def open(cls, port: int) -> Self:
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 22))
+        return cls(port, *await asyncio.open_connection("127.0.0.1", port, limit=LIMIT_BYTES))
 
     async def send(self, raw: bytes) -> Timed:
         """Send one request and return its answer."""
+        if self._reader.at_eof() or time.monotonic() - self._used > IDLE_MAX_S:
+            self._writer.close()
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=LIMIT_BYTES)
         begun = time.perf_counter()
         self._writer.write(raw)
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -55,6 +65,7 @@ class Connection:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         seconds = time.perf_counter() - begun
+        self._used = time.monotonic()
         asked = headers.get("retry-after")
         reply = Reply(
             status=int(status_line.split()[1]), body=body, retry_after_s=None if asked is None else float(asked)
