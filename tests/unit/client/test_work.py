@@ -12,7 +12,7 @@ FLOATS: dict[int | str, CborValue] = {"type": "float32", "shape": [2], "data": s
 
 
 def outputs(**changes: CborValue) -> bytes:
-    tensor: dict[int | str, CborValue] = {**FLOATS, **changes}
+    tensor = FLOATS | dict[int | str, CborValue](changes.items())
     return encode({"outputs": {"y": tensor}})
 
 
