@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pcrgate.envelope.hpke import HpkePrivateKey, HpkeSuite
 from pcrgate.envelope.materials import SecretBytes
 from pcrgate.envelope.session import Role, Session
 from pcrgate.envelope.session_agent import AgentHandshake
@@ -133,6 +134,13 @@ def judge_record(vector: Mapping[str, Any]) -> None:
     )
 
 
+def judge_hpke(vector: Mapping[str, Any]) -> None:
+    seeds = {name: bytes.fromhex(vector[f"{name}_seed"]) for name in ("x25519", "mlkem")}
+    key = HpkePrivateKey.from_seeds(HpkeSuite.from_id(vector["suite"]), **seeds)
+    opened = key.open(bytes.fromhex(vector["sealed"]), info=bytes.fromhex(vector["info"]))
+    assert opened.hex() == vector["plaintext"]
+
+
 HEX = {"attested_nonce", "grant_public_key", "session_id", "data_key", "blob", "hello"}
 JUDGES = {
     "identity": judge_identity,
@@ -140,6 +148,7 @@ JUDGES = {
     "response": judge_response,
     "ticket": judge_ticket,
     "record": judge_record,
+    "hpke": judge_hpke,
 }
 KEYS = {
     "identity": {"statement", "user_data", "public_key"},
@@ -147,6 +156,7 @@ KEYS = {
     "response": {"statement", "nonce", "hello", "response"},
     "ticket": {"grant_public_key", "data_key", "ticket"},
     "record": {"session_id", "boot_id", "data_key", "agent_secret", "transcript", "opener", "seen", "record"},
+    "hpke": {"suite", "x25519_seed", "mlkem_seed", "info", "sealed"},
 }
 OUTCOME = {
     "identity": set[str](),
@@ -154,6 +164,7 @@ OUTCOME = {
     "response": {"ticket"},
     "ticket": set[str](),
     "record": {"plaintext", "sequence", "answers"},
+    "hpke": {"plaintext"},
 }
 
 
@@ -195,7 +206,7 @@ def test_receipt_verdict(vector: dict[str, Any]) -> None:
 
 def test_the_files_are_what_the_generator_makes() -> None:
     assert differences() == []
-    assert len(SESSIONS) >= 30
+    assert len(SESSIONS) >= 38
     assert len(RECEIPTS) >= 13
 
 

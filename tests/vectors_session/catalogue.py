@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.vectors_session.hpke_cases import hpke_vectors
 from tests.vectors_session.receipt_cases import receipt_vectors
 from tests.vectors_session.session_cases import session_vectors
 
@@ -13,7 +14,7 @@ Vector = dict[str, Any]
 
 def generated() -> dict[str, str]:
     """Return the content of every file, by its path below the folder of vectors."""
-    made = {"session": session_vectors(), "receipts": receipt_vectors()}
+    made = {"session": [*session_vectors(), *hpke_vectors()], "receipts": receipt_vectors()}
     return {
         f"{folder}/{vector['name']}.json": json.dumps(vector, indent=2) + "\n"
         for folder, vectors in made.items()
