@@ -24,7 +24,7 @@ from pcrgate.attestation.policy import (
     PcrExpectation,
 )
 from pcrgate.errors import AppraisalError, ErrorCode
-from pcrgate.units import Sha384
+from pcrgate.units import NONCE_MIN_BYTES, Sha384
 
 RSA_MIN_BITS: Final = 2048
 """Smallest recipient key KMS takes. Spec: KMS API Reference, RecipientInfo."""
@@ -63,7 +63,8 @@ def appraise(
     Args:
         evidence: from :func:`pcrgate.attestation.verifier.verify`.
         policy: of the same kind as the evidence.
-        seen_nonces: where to remember the nonce of an accepted document; the second use is refused.
+        seen_nonces: where to remember the nonce of an accepted document; the second use is refused, and so is a nonce
+            of fewer than 16 bytes.
 
     Raises:
         AppraisalError: with the code of the first mismatch.
@@ -110,7 +111,7 @@ def appraise(
         appraisal.skipped(Check.NAMES, "region", "the policy accepts any region")
     # (19) the nonce is used once; remembered last, so that a refused document uses up nothing
     if seen_nonces is not None:
-        seen_nonces.remember(evidence.nonce or b"", evidence.verified_at_ms)
+        seen_nonces.remember(_unique_nonce(evidence), evidence.verified_at_ms)
         appraisal.made(Check.FRESHNESS, "the nonce was not seen before")
     # (27) the result lists all of it
     appraisal.made(Check.RESULT, Check.RESULT.meaning)
@@ -121,6 +122,17 @@ def appraise(
         omitted=tuple(appraisal.omitted),
         cautions=tuple(appraisal.cautions),
     )
+
+
+def _unique_nonce(evidence: VerifiedEvidence) -> bytes:
+    """Return the nonce once it is long enough to tell a replay; a shorter one is the document's fault."""
+    nonce = evidence.nonce or b""
+    if len(nonce) < NONCE_MIN_BYTES:
+        raise AppraisalError(
+            ErrorCode.NONCE_MISMATCH,
+            f"nonce has {len(nonce)} bytes, expected at least {NONCE_MIN_BYTES} to tell a replay",
+        )
+    return nonce
 
 
 def _refuse_debug(evidence: EnclaveEvidence) -> None:

@@ -76,8 +76,8 @@ class ChainCache:
     """
 
     def __init__(self, max_certificates: int = CACHED_CERTIFICATES) -> None:
-        """Bound the cache to ``max_certificates`` entries; the least recently used goes first."""
-        self._max_certificates = max_certificates
+        """Bound the cache to ``max_certificates`` entries, 0 for none; the least recently used goes first."""
+        self._max_certificates = max(max_certificates, 0)
         self._entries: OrderedDict[bytes, LinkedCertificate] = OrderedDict()
         self._lock = threading.Lock()
 

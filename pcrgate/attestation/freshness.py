@@ -20,7 +20,13 @@ class SeenNonces:
     """
 
     def __init__(self, *, keep_s: int, max_nonces: int = SEEN_NONCES_MAX) -> None:
-        """Keep each nonce for ``keep_s`` seconds: at least the maximum age plus the skew accepted."""
+        """Keep each nonce for ``keep_s`` seconds: at least the maximum age plus the skew accepted.
+
+        Raises:
+            UsageError: ``usage-nonce`` when it would keep nothing.
+        """
+        if keep_s < 1 or max_nonces < 1:
+            raise UsageError(ErrorCode.USAGE_NONCE, "a store of nonces keeps at least one for at least a second")
         self._keep_ms = keep_s * 1000
         self._max_nonces = max_nonces
         self._until_ms: dict[bytes, int] = {}

@@ -18,7 +18,12 @@ _ROOT_NAME: Final = re.compile(r"([a-z][a-z0-9-]*)\.nitro-enclaves")
 _REGIONAL: Final = re.compile(r"[0-9a-f]{1,32}\.")
 _ZONAL: Final = re.compile(r"[0-9a-f]{1,32}\.zonal\.")
 _AUTHORITY: Final = re.compile(r"[0-9a-f]{1,32}\.(?:zonal\.)?")
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
+_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]+)+-\d{1,2}")
+"""A Region's name: two letters in front, or more as in eusc-de-east-1."""
+
+_LEAF_DOMAIN: Final = "aws"
+"""What a leaf's name ends in, as measured in the partition of that name; elsewhere it may be this or the partition."""
+
 _ENCLAVE_LAUNCH: Final = re.compile(r"-enc([0-9a-f]{12})[0-9a-f]{4}")
 _ISSUE_LEAD_S: Final = 3
 """A leaf's notBefore lies this long before its issue (in 2021: not at all)."""
@@ -39,10 +44,10 @@ def verify_names(document: UnverifiedDocument, chain: tuple[LinkedCertificate, .
     if root is None:
         raise _mismatch(names[0], "PARTITION.nitro-enclaves")
     partition = root.group(1)
-    prefix, suffix = f"{document.module_id}.", f".{partition}"
-    region = names[-1].removeprefix(prefix).removesuffix(suffix)
-    if names[-1] != f"{prefix}{region}{suffix}" or not _REGION.fullmatch(region):
-        raise _mismatch(names[-1], f"{prefix}REGION{suffix}")
+    prefix = f"{document.module_id}."
+    region, _, suffix = names[-1].removeprefix(prefix).rpartition(".")
+    if not names[-1].startswith(prefix) or suffix not in (partition, _LEAF_DOMAIN) or not _REGION.fullmatch(region):
+        raise _mismatch(names[-1], f"{prefix}REGION.{partition}")
     domain = f"{region}.{partition}.nitro-enclaves"
     if len(names) < 3 or names[-2] != f"{document.instance_id}.{domain}":
         raise _mismatch(names[-2], f"{document.instance_id}.{domain}")

@@ -6,6 +6,7 @@ Spec: RFC 9334, 8.3 (reference values); facts checklist 20 to 23.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 from pcrgate.errors import ErrorCode, UsageError
@@ -29,6 +30,10 @@ class ReferenceValue:
     value: Sha384
     expires_ms: int | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, Sha384):
+            raise UsageError(ErrorCode.USAGE_POLICY, "a reference value is a Sha384")
+
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
@@ -37,6 +42,8 @@ class OneOf:
     values: tuple[ReferenceValue, ...]
 
     def __post_init__(self) -> None:
+        if type(self.values) is not tuple or not all(isinstance(entry, ReferenceValue) for entry in self.values):
+            raise UsageError(ErrorCode.USAGE_POLICY, "the values of a register are a tuple of ReferenceValue")
         if not 1 <= len(self.values) <= REFERENCE_VALUES_MAX:
             raise UsageError(ErrorCode.USAGE_POLICY, f"a register has 1 to {REFERENCE_VALUES_MAX} reference values")
 
@@ -77,20 +84,29 @@ FieldExpectation = Equal | Expectation
 
 def _check_register(index: int, expected: PcrExpectation, *, zero_allowed: bool) -> None:
     PcrIndex(index)
+    # a bare value would otherwise pass for the weakest expectation
+    if not isinstance(expected, OneOf | Expectation):
+        raise UsageError(ErrorCode.USAGE_POLICY, f"an expectation for PCR{index} is neither OneOf nor an Expectation")
     if expected is Expectation.KMS_RECIPIENT:
         raise UsageError(ErrorCode.USAGE_POLICY, f"PCR{index} cannot be a recipient key")
     if isinstance(expected, OneOf) and not zero_allowed and any(entry.value.is_zero for entry in expected.values):
-        raise UsageError(
-            ErrorCode.USAGE_POLICY, f"an expectation for PCR{index} is all zero; say zero if that is what is meant"
-        )
+        hint = "expected the measurement of a build" if index == 0 else "say zero if that is what is meant"
+        raise UsageError(ErrorCode.USAGE_POLICY, f"an expectation for PCR{index} is all zero; {hint}")
 
 
 def _check_field(name: str, expected: FieldExpectation) -> None:
+    if not isinstance(expected, Equal | Expectation):
+        raise UsageError(ErrorCode.USAGE_POLICY, f"an expectation for {name} is neither Equal nor an Expectation")
     allowed = {Expectation.ABSENT, Expectation.IGNORED}
     if name == "public_key":
         allowed.add(Expectation.KMS_RECIPIENT)
     if isinstance(expected, Expectation) and expected not in allowed:
         raise UsageError(ErrorCode.USAGE_POLICY, f"{name} cannot be expected to be {expected.value}")
+
+
+def _check_regions(regions: frozenset[str]) -> None:
+    if type(regions) is not frozenset:  # in a string, parts of names would count
+        raise UsageError(ErrorCode.USAGE_POLICY, "the regions are a frozenset of names")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +141,14 @@ class EnclavePolicy:
             raise UsageError(ErrorCode.USAGE_POLICY, "PCR0 needs reference values")
         if 0 in self.pcrs:
             raise UsageError(ErrorCode.USAGE_POLICY, "PCR0 is stated once, as pcr0")
+        object.__setattr__(self, "pcrs", MappingProxyType(dict(self.pcrs)))  # nobody loosens it after these checks
         _check_register(0, self.pcr0, zero_allowed=self.insecure_allow_debug)
         for index, expected in self.pcrs.items():
             _check_register(index, expected, zero_allowed=self.insecure_allow_debug)
         _check_field("nonce", self.nonce)
         _check_field("user_data", self.user_data)
         _check_field("public_key", self.public_key)
+        _check_regions(self.regions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +190,13 @@ class NitroTpmPolicy:
             raise UsageError(ErrorCode.USAGE_POLICY, "PCR12 needs reference values, or zero")
         if self.pcrs.keys() & {4, 7, 12}:
             raise UsageError(ErrorCode.USAGE_POLICY, "PCR4, PCR7 and PCR12 are stated once, by name")
+        object.__setattr__(self, "pcrs", MappingProxyType(dict(self.pcrs)))  # nobody loosens it after these checks
         for index, expected in self.registers().items():
             _check_register(index, expected, zero_allowed=False)
         _check_field("nonce", self.nonce)
         _check_field("user_data", self.user_data)
         _check_field("public_key", self.public_key)
+        _check_regions(self.regions)
 
     def registers(self) -> dict[int, PcrExpectation]:
         """Return the expectations of all registers, by index."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import re
 import secrets
 import sys
 import time
@@ -42,7 +43,9 @@ from pcrgate.units import FIELD_MAX_BYTES, Sha384, parse_hex
 
 app = typer.Typer(no_args_is_help=True)
 
-_DER_KEY_MAX_BYTES: Final = FIELD_MAX_BYTES
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MILLISECOND: Final = dt.timedelta(milliseconds=1)
 
 
 class Kind(Enum):
@@ -69,12 +72,11 @@ def inspect(file: _FILE, *, root_fingerprint: _ROOT = None, as_json: _JSON = Fal
     Nothing is compared with a policy: authentic does not mean acceptable. Exit 0 authentic, 1 refused, 2 usage.
     """
     roots = _roots(root_fingerprint)
-    data = read_input(file, TEXT_MAX_BYTES)
 
     def judge(document: bytes) -> VerifiedEvidence:
         return verify(document, roots, Recorded())
 
-    evidence = _judge(data, judge, as_json=as_json)
+    evidence = _judge(file, judge, as_json=as_json)
     if as_json:
         print_json({"verdict": "authentic", "code": None, **_grounds(evidence), **describe_evidence(evidence)})
     else:
@@ -113,7 +115,7 @@ def verify_command(
     """
     roots = _roots(root_fingerprint)
     mode = _time(at, max_age, recorded=recorded)
-    key = None if public_key is None else read_input(public_key, _DER_KEY_MAX_BYTES)
+    key = _public_key(public_key)
     policy: EnclavePolicy | NitroTpmPolicy
     if kind is Kind.ENCLAVE:
         policy = enclave_policy(
@@ -123,8 +125,7 @@ def verify_command(
         raise UsageError(ErrorCode.USAGE_POLICY, "a NitroTPM has no debug mode, expected no --insecure-allow-debug")
     else:
         policy = nitrotpm_policy(pcr or [], nonce=nonce, user_data=user_data, public_key=key)
-    data = read_input(file, TEXT_MAX_BYTES)
-    evidence = _judge(data, lambda document: verify(document, roots, mode), as_json=as_json)
+    evidence = _judge(file, lambda document: verify(document, roots, mode), as_json=as_json)
     try:
         result = appraise(evidence, policy)
     except EvidenceError as error:
@@ -170,7 +171,7 @@ def record(
     fields = {
         "nonce": secrets.token_bytes(32) if nonce is None else parse_hex(nonce, "the nonce"),
         "user_data": None if user_data is None else parse_hex(user_data, "the user data"),
-        "public_key": None if public_key is None else read_input(public_key, _DER_KEY_MAX_BYTES),
+        "public_key": _public_key(public_key),
     }
     with contextlib.ExitStack() as stack:
         if software:
@@ -211,13 +212,15 @@ def _write(file: str, text: str) -> None:
         raise UsageError(ErrorCode.USAGE_FILE, f"cannot write {printable(file)}: {reason}") from error
 
 
-def _judge(data: bytes, judge: Callable[[bytes], VerifiedEvidence], *, as_json: bool) -> VerifiedEvidence:
+def _judge(file: str, judge: Callable[[bytes], VerifiedEvidence], *, as_json: bool) -> VerifiedEvidence:
     """Return the evidence, or end the command with a refusal that shows what the document claims."""
     document = b""
     try:
-        document = read_document_text(data)
+        document = read_document_text(read_input(file, TEXT_MAX_BYTES))
         return judge(document)
-    except EvidenceError as error:
+    except UsageError:
+        raise
+    except PcrgateError as error:
         claims: dict[str, object] = {"checks": [], "not_checked": [], "warnings": [], "unverified": None}
         try:
             claims["unverified"] = describe_unverified(parse_payload(parse_sign1(document).payload))
@@ -255,14 +258,29 @@ def _time(at: str | None, max_age: int | None, *, recorded: bool) -> Live | Reco
         if at is not None or max_age is not None:
             raise UsageError(ErrorCode.USAGE_TIME, "--recorded judges at the document's own time, expected no other")
         return Recorded()
-    if at is None:
-        now_ms = time.time_ns() // 1_000_000
-    else:
-        try:
-            moment = dt.datetime.fromisoformat(at)
-        except ValueError as error:
-            raise UsageError(ErrorCode.USAGE_TIME, "the time is not RFC 3339, like 2026-01-31T12:00:00Z") from error
-        if moment.tzinfo is None:
-            raise UsageError(ErrorCode.USAGE_TIME, "the time has no offset, expected one like Z or +01:00")
-        now_ms = int(moment.timestamp() * 1000)
+    now_ms = time.time_ns() // 1_000_000 if at is None else _parse_time_ms(at)
     return Live(now_ms=now_ms, max_age_s=MAX_AGE_S if max_age is None else max_age)
+
+
+def _parse_time_ms(text: str) -> int:
+    """Return milliseconds since the epoch, finer digits cut off. Spec: RFC 3339, 5.6."""
+    try:
+        # fromisoformat alone would take week dates, bare dates and times without seconds too
+        moment = dt.datetime.fromisoformat(text.upper()) if _RFC_3339.fullmatch(text) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise UsageError(ErrorCode.USAGE_TIME, "the time is not RFC 3339 with its offset, like 2026-01-31T12:00:00Z")
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _public_key(file: str | None) -> bytes | None:
+    """Return the content of the file that an option names; one too long is the caller's mistake, not a verdict."""
+    if file is None:
+        return None
+    try:
+        return read_input(file, FIELD_MAX_BYTES)
+    except UsageError:
+        raise
+    except PcrgateError as error:
+        raise UsageError(ErrorCode.USAGE_FILE, f"as a public key, {error.message}") from error

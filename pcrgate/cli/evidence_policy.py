@@ -1,5 +1,6 @@
 """Turn the options of ``pcrgate evidence verify`` into a policy; what is not stated is ignored explicitly."""
 
+import re
 from typing import Final
 
 from pcrgate.attestation.policy import (
@@ -13,9 +14,10 @@ from pcrgate.attestation.policy import (
     ReferenceValue,
 )
 from pcrgate.errors import ErrorCode, UsageError
-from pcrgate.units import PCR_MAX_INDEX, PcrIndex, Sha384, parse_hex
+from pcrgate.units import PCR_MAX_INDEX, Sha384, parse_hex
 
 _ZERO: Final = "zero"
+_INDEX: Final = re.compile(r"[0-9]{1,2}")
 
 
 def enclave_policy(
@@ -35,6 +37,10 @@ def enclave_policy(
     pcr0 = expected.pop(0, None)
     if pcr0 is Expectation.ZERO and insecure_allow_debug:
         pcr0 = OneOf((ReferenceValue(name="debug", value=Sha384(bytes(48))),))
+    if pcr0 is Expectation.ZERO:
+        raise UsageError(
+            ErrorCode.USAGE_POLICY, "a zero PCR0 is that of debug mode, expected --insecure-allow-debug with it"
+        )
     if not isinstance(pcr0, OneOf):
         raise UsageError(
             ErrorCode.USAGE_POLICY, "the image is not stated, expected --pcr 0=HEX with the 96 digits of your build"
@@ -84,9 +90,9 @@ def _registers(words: list[str]) -> dict[int, PcrExpectation]:
     zeros: set[int] = set()
     for word in words:
         name, separator, text = word.partition("=")
-        if not separator or not (name.isascii() and name.isdigit()) or int(name[:3]) > PCR_MAX_INDEX:
+        if not separator or not _INDEX.fullmatch(name) or int(name) > PCR_MAX_INDEX:
             raise UsageError(ErrorCode.USAGE_PCR_INDEX, f"--pcr is N=HEX or N=zero with N from 0 to {PCR_MAX_INDEX}")
-        index = PcrIndex(int(name)).index
+        index = int(name)
         if text.lower() == _ZERO:
             zeros.add(index)
         else:

@@ -36,6 +36,8 @@ def run(words: Sequence[str], groups: Iterable[Group]) -> int:
         result = app(list(words) or ["--help"], prog_name="pcrgate", standalone_mode=False)
     except typer.TyperException as error:
         fact = error.format_message().rstrip(".") or "the arguments cannot be read"
+        if fact.startswith("Usage: "):  # a group without a command: its whole help would stand as one line
+            fact = "missing command"
         raise UsageError(ErrorCode.USAGE_ARGUMENTS, fact[:1].lower() + fact[1:]) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error

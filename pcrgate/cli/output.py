@@ -83,6 +83,8 @@ def read_input(path: str, limit_bytes: int) -> bytes:
     name = "standard input" if path == STANDARD_INPUT else printable(path)
     try:
         if path == STANDARD_INPUT:
+            if sys.stdin is None:  # the caller closed it
+                raise UsageError(ErrorCode.USAGE_FILE, "cannot read standard input: it is closed")
             data = sys.stdin.buffer.read(limit_bytes + 1)
         else:
             with Path(path).open("rb") as stream:

@@ -1,6 +1,7 @@
 """Cases that have to be accepted: what real documents do, and what lies exactly on a bound."""
 
 import base64
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from tests.vectors_evidence.certificate_forge import (
     AUTHORITY_KEY_ID,
     INSTANCE,
     LEAF,
+    LEVEL_NAMES,
     MODULE_ID,
     NOW_MS,
     NOW_S,
@@ -27,6 +29,7 @@ from tests.vectors_evidence.certificate_forge import (
     WINDOWS,
     ZONAL,
     Extension,
+    Forged,
     append,
     changed,
     constraints,
@@ -162,6 +165,9 @@ def _chains() -> Iterator[Vector]:
     unknown = Extension(kind="1.3.6.1.4.1.99999.1", value=der.tlv(der.NULL))
     other = forge_chain({LEAF: append(unknown)})
     yield accept("chain-unknown-extension", forge_document(other), "an unknown extension that is not critical")
+    for level, place in ((LEAF, 4), (INSTANCE, 3)):
+        yield accept(f"chain-{LEVEL_NAMES[level]}-1024-bytes", forge_document(_filled(level, place)),
+                     f"the longest {LEVEL_NAMES[level]} certificate")  # fmt: skip
     mirrored = forge_chain(signers={LEAF: lambda t: sign_der(level_key(INSTANCE), t, mirrored=True)})
     yield accept(
         "chain-signature-mirrored", forge_document(mirrored), "n - s in a certificate's signature, valid as well"
@@ -175,6 +181,15 @@ def _chains() -> Iterator[Vector]:
     other_root = forge_chain(partition="aws-us-gov", region="us-gov-west-1")
     yield accept("chain-other-partition", forge_document(other_root), "a whole chain of another partition",
                  {"region": "us-gov-west-1", "root": other_root.root_fingerprint.hex()}, roots=(other_root.root_fingerprint.hex(),))  # fmt: skip
+    for name, partition, region, domain, what in (
+        ("leaf-domain-aws", "aws-us-gov", "us-gov-east-1", "aws", "a leaf whose name ends in aws in another partition"),
+        ("long-region-area", "aws-eusc", "eusc-de-east-1", "aws-eusc", "a Region whose name starts with four letters"),
+    ):
+        leaf = der.name((der.COMMON_NAME, f"{MODULE_ID}.{region}.{domain}"))
+        chain = forge_chain({LEAF: changed(subject=leaf)}, partition=partition, region=region)
+        fingerprint = chain.root_fingerprint.hex()
+        yield accept(f"chain-{name}", forge_document(chain), what, {"region": region, "root": fingerprint},
+                     roots=(fingerprint,))  # fmt: skip
     yield accept(
         "chain-two-roots", forge_document(), "two roots pinned", roots=(forge_chain().root_fingerprint.hex(), "00" * 32)
     )
@@ -248,6 +263,9 @@ def _policies() -> Iterator[Vector]:
                  {"pcrs": hex_registers(DEBUG_PCRS)}, policy=debug)  # fmt: skip
     yield accept("policy-nonce-new", good, "another nonce was seen before", policy=enclave_policy(),
                  seen_nonces=(bytes(32).hex(),))  # fmt: skip
+    short = bytes(range(16))
+    yield accept("policy-nonce-16-bytes", good.with_field("nonce", cbor.bstr(short)), "the shortest nonce that is remembered",
+                 {"nonce": short.hex()}, policy=enclave_policy(nonce="ignored"), seen_nonces=(NONCE.hex(),))  # fmt: skip
     yield accept("policy-tpm", forge_tpm_document(), "PCR4, PCR7 and PCR12 of a NitroTPM", TPM_FIELDS, kind="nitrotpm",
                  policy=tpm_policy())  # fmt: skip
     public_key = spki(key("vaportpm"))
@@ -278,3 +296,14 @@ def _software_nsm() -> Iterator[Vector]:
                   "pcrs": {str(index): nsm.pcr(index).hex() for index in range(count)}}  # fmt: skip
         yield accept(f"software-nsm-{name}", document, f"a document of the software NSM, {kind}", fields, kind=kind,
                      roots=(pki.root_fingerprint.hex(),))  # fmt: skip
+
+
+def _filled(level: int, place: int) -> Forged:
+    """A chain with one certificate of exactly 1024 bytes; signatures differ in length, so the filling is searched."""
+    room = 1024 - len(forge_chain().ders[place])
+    for filling, arc in itertools.product(range(room - 40, room), range(4)):
+        note = Extension(kind=f"1.3.6.1.4.1.99999.{arc}", value=der.octets(bytes(filling)))
+        chain = forge_chain({level: append(note)})
+        if len(chain.ders[place]) == 1024:
+            return chain
+    raise AssertionError("no filling gives 1024 bytes")

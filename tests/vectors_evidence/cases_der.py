@@ -57,6 +57,12 @@ def _elements() -> Iterator[Vector]:
     yield _rewritten("indefinite-length", "an indefinite length", lambda d: b"\x30\x80" + d[4:] + b"\x00\x00")
     yield _rewritten("fourth-element", "a fourth element", lambda d: der.sequence(d[4:], der.tlv(der.NULL)))
 
+    yield _edited(
+        "key-third-element",
+        "a third element in its SubjectPublicKeyInfo",
+        lambda c: replace(c, public_key_info=der.sequence(c.public_key_info[2:], der.tlv(der.NULL))),
+    )
+
     def serial(content: str) -> Edit:
         return changed(serial=der.tlv(der.INTEGER, bytes.fromhex(content)))
 

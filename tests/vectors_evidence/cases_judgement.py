@@ -144,6 +144,10 @@ def _stale() -> Iterator[Vector]:
                  now_ms=TIMESTAMP_MS - 1, max_future_skew_s=0)  # fmt: skip
     yield reject("stale-nonce-replayed", ErrorCode.NONCE_REPLAYED, good, "the nonce was seen before",
                  policy=enclave_policy(), seen_nonces=(NONCE.hex(),))  # fmt: skip
+    for name, nonce in (("null", cbor.NULL), ("empty", cbor.bstr(b"")), ("15-bytes", cbor.bstr(bytes(range(15))))):
+        yield reject(f"policy-nonce-{name}-remembered", ErrorCode.NONCE_MISMATCH, good.with_field("nonce", nonce),
+                     "too short a nonce to tell a replay, where nonces are remembered",
+                     policy=enclave_policy(nonce="ignored"), seen_nonces=(NONCE.hex(),))  # fmt: skip
 
 
 def _registers() -> Iterator[Vector]:

@@ -239,6 +239,10 @@ def _names() -> Iterator[Vector]:
 
 def _whole_chain_names() -> Iterator[Vector]:
     code = ErrorCode.NAMES_MISMATCH
+    abroad = forge_chain({LEAF: _renamed(LEAF, region="us-gov-west-1", partition="aws-cn")},
+                         region="us-gov-west-1", partition="aws-us-gov")  # fmt: skip
+    yield reject("names-leaf-third-partition", code, forge_document(abroad), "a leaf of neither the root's partition nor aws",
+                 roots=(abroad.root_fingerprint.hex(),))  # fmt: skip
     moon = forge_chain(region="moon")
     yield reject("names-region-moon", code, forge_document(moon), "a whole chain of a Region that cannot be")
     named = der.name((der.COMMON_NAME, "nitro-enclaves.example"))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -13,6 +15,7 @@ from pcrgate.attestation.policy import (
     Expectation,
     NitroTpmPolicy,
     OneOf,
+    PcrExpectation,
     ReferenceValue,
 )
 from pcrgate.attestation.verifier import Recorded, verify
@@ -36,6 +39,18 @@ TPM = evidence_of(nsm(kind="nitrotpm", pcrs={4: PCR0, 7: OTHER}))
 
 def value(register: Sha384, name: str = "release", expires_ms: int | None = None) -> OneOf:
     return OneOf((ReferenceValue(name=name, value=register, expires_ms=expires_ms),))
+
+
+TPM_POLICY = NitroTpmPolicy(
+    pcr4=value(PCR0),
+    pcr7=value(OTHER),
+    pcr12=Expectation.ZERO,
+    nonce=Expectation.IGNORED,
+    user_data=Expectation.IGNORED,
+    public_key=Expectation.IGNORED,
+    pcrs={23: Expectation.ZERO},
+    regions=frozenset({TPM.region}),
+)
 
 
 def refused(evidence: VerifiedEvidence, stated: EnclavePolicy | NitroTpmPolicy) -> ErrorCode:
@@ -87,11 +102,41 @@ def test_a_policy_without_pcr0_cannot_be_built() -> None:
         {"nonce": Expectation.ZERO},
         {"user_data": Expectation.KMS_RECIPIENT},
         {"public_key": Expectation.NON_ZERO},
+        # bare values and foreign types: each would pass for a weaker expectation than was meant
+        *({name: bare} for name in ("nonce", "user_data", "public_key") for bare in (NONCE, None, "absent")),
+        {"nonce": value(PCR0)},
+        {"pcrs": {4: OTHER}},
+        {"pcrs": {4: OTHER.digest}},
+        {"pcrs": {4: None}},
+        {"pcrs": {8: Equal(b"")}},
+        {"regions": "eu-central-1"},
     ],
 )
 def test_policies_that_cannot_be_meant_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         policy(**settings)
+
+
+def test_reference_values_have_their_types() -> None:
+    for build in (
+        lambda: OneOf([*value(PCR0).values]),  # type: ignore[arg-type]
+        lambda: OneOf((PCR0,)),  # type: ignore[arg-type]
+        lambda: ReferenceValue(name="hex", value=PCR0.hex()),  # type: ignore[arg-type]
+        lambda: Equal(NONCE.hex()),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError) as caught:
+            build()
+        assert caught.value.code is ErrorCode.USAGE_POLICY
+
+
+@pytest.mark.parametrize("usual", [policy(), TPM_POLICY], ids=["enclave", "nitrotpm"])
+def test_nobody_loosens_a_policy_after_its_checks(usual: EnclavePolicy | NitroTpmPolicy) -> None:
+    pcrs: dict[int, PcrExpectation] = {8: value(OTHER)}
+    stated = dataclasses.replace(usual, pcrs=pcrs)
+    pcrs[8] = Expectation.IGNORED
+    with pytest.raises(TypeError):
+        stated.pcrs[8] = Expectation.IGNORED  # type: ignore[index]
+    assert stated.pcrs == {8: value(OTHER)}
 
 
 def test_expected_fields_are_bounded() -> None:
@@ -149,19 +194,9 @@ def test_bindings_equal_absent_or_ignored(name: str) -> None:
 
 
 def test_kinds_never_satisfy_each_other() -> None:
-    tpm_policy = NitroTpmPolicy(
-        pcr4=value(PCR0),
-        pcr7=value(OTHER),
-        pcr12=Expectation.ZERO,
-        nonce=Expectation.IGNORED,
-        user_data=Expectation.IGNORED,
-        public_key=Expectation.IGNORED,
-        pcrs={23: Expectation.ZERO},
-        regions=frozenset({TPM.region}),
-    )
-    assert appraise(TPM, tpm_policy).matched == ((4, "release"), (7, "release"))
+    assert appraise(TPM, TPM_POLICY).matched == ((4, "release"), (7, "release"))
     assert refused(TPM, policy()) is ErrorCode.KIND_MISMATCH
-    assert refused(EVIDENCE, tpm_policy) is ErrorCode.KIND_MISMATCH
+    assert refused(EVIDENCE, TPM_POLICY) is ErrorCode.KIND_MISMATCH
 
 
 @pytest.mark.parametrize(
@@ -172,6 +207,13 @@ def test_kinds_never_satisfy_each_other() -> None:
         {"pcr12": Expectation.IGNORED},
         {"pcr12": value(ZERO)},
         {"pcrs": {12: Expectation.IGNORED}},
+        {"pcrs": {7: Expectation.IGNORED}},
+        {"pcrs": {4: Expectation.IGNORED}},
+        {"pcrs": {23: OTHER}},
+        {"nonce": NONCE},
+        {"user_data": None},
+        {"public_key": Expectation.ZERO},
+        {"regions": {TPM.region}},
     ],
 )
 def test_a_nitrotpm_policy_states_all_three(settings: dict[str, object]) -> None:
@@ -254,5 +296,18 @@ def test_a_full_store_refuses_instead_of_forgetting() -> None:
 def test_a_nonce_too_short_to_be_unique_is_not_remembered() -> None:
     with pytest.raises(UsageError):
         SeenNonces(keep_s=1).remember(b"n" * 15, NOW_MS)
-    with pytest.raises(UsageError):
-        appraise(evidence_of(), policy(), seen_nonces=SeenNonces(keep_s=1))
+    for fault in ({"keep_s": 0}, {"keep_s": 1, "max_nonces": 0}):
+        with pytest.raises(UsageError):
+            SeenNonces(**fault)
+
+
+@pytest.mark.parametrize("nonce", [None, b"", b"n" * 15])
+def test_a_document_whose_nonce_cannot_tell_a_replay_is_refused_where_that_counts(nonce: bytes | None) -> None:
+    """Its nonce is the document's fault, not the caller's: the refusal is one of evidence."""
+    seen = SeenNonces(keep_s=1)
+    with pytest.raises(AppraisalError) as caught:
+        appraise(evidence_of(nonce=nonce), policy(), seen_nonces=seen)
+    assert caught.value.code is ErrorCode.NONCE_MISMATCH
+    assert len(seen) == 0
+    appraise(evidence_of(nonce=b"n" * 16), policy(), seen_nonces=seen)
+    assert len(seen) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pcrgate.attestation.anchors import Roots
-from pcrgate.attestation.chain import ChainCache, link_chain
+from pcrgate.attestation.chain import CACHED_CERTIFICATES, ChainCache, link_chain
 from pcrgate.attestation.cose import parse_sign1
 from pcrgate.attestation.document import parse_payload
 from pcrgate.attestation.names import launch_cautions
@@ -76,6 +76,46 @@ def test_nothing_of_a_document_with_a_wrong_signature_gets_into_the_cache(path: 
             verify(base64.b64decode(vector["document"]), roots, Recorded(), cache=cache)
         assert caught.value.code.code == vector["expect"]
         assert len(cache) == 0
+
+
+def path_of(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+VERIFIED = link_chain(parse_payload(parse_sign1(DOCUMENT).payload), ROOTS, None, frozenset()).certificates[-1]
+
+
+def test_a_warm_chain_claims_no_signature_and_a_new_leaf_one() -> None:
+    parsed = parse_payload(parse_sign1(DOCUMENT).payload)
+    cold = link_chain(parsed, ROOTS, None, frozenset())
+    assert (len(cold.claims), len(cold.fresh)) == (4, 4)
+    cache = ChainCache()
+    for path, verified in cold.fresh[:-1]:
+        cache.keep(path, verified)
+    leaf_alone = link_chain(parsed, ROOTS, cache, frozenset())
+    assert (len(leaf_alone.claims), [path for path, _ in leaf_alone.fresh]) == (1, [cold.fresh[-1][0]])
+    cache.keep(*cold.fresh[-1])
+    warm = link_chain(parsed, ROOTS, cache, frozenset())
+    assert (warm.claims, warm.fresh, warm.certificates) == ((), (), cold.certificates)
+
+
+def test_the_cache_drops_what_was_longest_neither_found_nor_kept() -> None:
+    cache = ChainCache(max_certificates=3)
+    for number in (1, 2, 3):
+        cache.keep(path_of(number), VERIFIED)
+    cache.find(path_of(1))
+    cache.keep(path_of(2), VERIFIED)
+    cache.keep(path_of(4), VERIFIED)  # 3 goes: 1 was found since, 2 was kept again
+    assert [number for number in range(1, 5) if cache.find(path_of(number)) is not None] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("settings", "bound"), [({}, CACHED_CERTIFICATES), ({"max_certificates": 0}, 0)])
+def test_a_cache_holds_its_bound_and_no_more(settings: dict[str, int], bound: int) -> None:
+    cache = ChainCache(**settings)
+    for number in range(bound + 1):
+        assert len(cache) == min(number, bound)
+        cache.keep(path_of(number), VERIFIED)
+    assert len(cache) == bound
 
 
 def test_there_are_documents_with_a_wrong_signature() -> None:
