@@ -35,7 +35,7 @@ WORKLOAD_ACCOUNT = "444455556666"
 FOLDER = "environments/twin"
 CONTEXT = {"class": "weights", "name": "demo", "epoch": "1"}
 FLOOR_EPOCH = 3
-REFUSED_BY_KMS = {"enclave-release", "weights-header"}
+REFUSED_BY_KMS = "enclave-release"
 PLACEHOLDER = Sha384(hashlib.sha384(b"no image measures so").digest())
 
 
