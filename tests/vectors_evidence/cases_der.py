@@ -7,10 +7,13 @@ from pcrgate.errors import ErrorCode
 from tests.vectors_evidence import der_writer as der
 from tests.vectors_evidence.case import reject
 from tests.vectors_evidence.certificate_forge import (
+    AUTHORITY_KEY_ID,
     BASIC_CONSTRAINTS,
     INSTANCE,
     KEY_USAGE,
     LEAF,
+    MODULE_ID,
+    REGION,
     REGIONAL,
     SUBJECT_KEY_ID,
     CertificateSpec,
@@ -18,6 +21,7 @@ from tests.vectors_evidence.certificate_forge import (
     Extension,
     changed,
     forge_chain,
+    key_id,
     level_key,
     level_spec,
     put,
@@ -62,6 +66,26 @@ def _elements() -> Iterator[Vector]:
         "a third element in its SubjectPublicKeyInfo",
         lambda c: replace(c, public_key_info=der.sequence(c.public_key_info[2:], der.tlv(der.NULL))),
     )
+
+    null = der.tlv(der.NULL)
+    for name, what, kind, value in (
+        ("usage-second-element", "an element after its KeyUsage", KEY_USAGE, der.named_bits(0, 1) + null),
+        ("issuer-key-id-second-element", "an element after its AuthorityKeyIdentifier", AUTHORITY_KEY_ID,
+         der.sequence(der.tlv(0x80, key_id(level_key(INSTANCE)))) + null),
+        ("issuer-key-id-serial", "an AuthorityKeyIdentifier with a serial number", AUTHORITY_KEY_ID,
+         der.sequence(der.tlv(0x80, key_id(level_key(INSTANCE))), der.tlv(0x82, b"\x01"))),
+    ):  # fmt: skip
+        yield _edited(name, what, put(Extension(kind=kind, value=value)))
+    common, country = der.oid("2.5.4.3"), der.oid("2.5.4.6")
+    usual = f"{MODULE_ID}.{REGION}.aws".encode()
+    for name, what, parts in (
+        ("subject-set-of-two", "two attributes in one set of its subject",
+         (der.sequence(common, der.tlv(0x0C, usual)), der.sequence(country, der.tlv(0x13, b"US")))),
+        ("subject-third-element", "a third element in an attribute", (der.sequence(common, der.tlv(0x0C, usual), null),)),
+        ("subject-foreign-character", "an escape character in its name",
+         (der.sequence(common, der.tlv(0x0C, usual + b"\x1b")),)),
+    ):  # fmt: skip
+        yield _edited(name, what, changed(subject=der.sequence(der.tlv(0x31, *parts))))
 
     def serial(content: str) -> Edit:
         return changed(serial=der.tlv(der.INTEGER, bytes.fromhex(content)))

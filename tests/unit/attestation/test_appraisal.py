@@ -311,3 +311,26 @@ def test_a_document_whose_nonce_cannot_tell_a_replay_is_refused_where_that_count
     assert len(seen) == 0
     appraise(evidence_of(nonce=b"n" * 16), policy(), seen_nonces=seen)
     assert len(seen) == 1
+
+
+def test_the_result_tells_each_comparison_and_each_omission_by_name() -> None:
+    pcrs = {3: Expectation.ZERO, 4: Expectation.NON_ZERO, 16: Expectation.ABSENT, 8: Expectation.IGNORED}
+    stated = policy(pcrs=pcrs, nonce=Equal(NONCE), user_data=Expectation.IGNORED, regions=frozenset({EVIDENCE.region}))
+    result = appraise(EVIDENCE, stated)
+    assert [made.detail for made in result.checks[len(EVIDENCE.checks) :]] == [
+        Check.DEBUG.meaning,
+        "PCR0 is release 1",
+        "PCR3 is zero",
+        "PCR4 is not zero",
+        "PCR16 is absent",
+        "nonce is the expected 32 bytes",
+        f"the region {EVIDENCE.region} is expected",
+        Check.RESULT.meaning,
+    ]
+    assert [(entry.subject, entry.reason) for entry in result.omitted[len(EVIDENCE.omitted) :]] == [
+        ("PCR1", "the policy does not name it"),
+        ("PCR2", "the policy does not name it"),
+        ("PCR8", "explicitly ignored"),
+        ("user_data", "explicitly ignored"),
+        ("public_key", "explicitly ignored"),
+    ]
