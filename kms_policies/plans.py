@@ -72,11 +72,7 @@ def read_policies(source: bytes, *, kind: PolicyKind = PolicyKind.KEY) -> tuple[
         return (SourcedPolicy(address="policy", policy=policy, policy_sha384=_sha384(source.strip(_WHITE_SPACE))),)
     if isinstance(text := document.get("Policy"), str):
         policy = parse_policy(text, kind=kind)
-        return (
-            SourcedPolicy(
-                address="policy", policy=policy, policy_sha384=_sha384(text.encode())
-            ),
-        )
+        return (SourcedPolicy(address="policy", policy=policy, policy_sha384=_sha384(text.encode())),)
     shown = document.get("planned_values") or document.get("values")
     if "format_version" in document and isinstance(shown, dict) and kind is PolicyKind.KEY:
         return _from_terraform(document, shown)
