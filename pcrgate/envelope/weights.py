@@ -41,7 +41,8 @@ SPANS_MEMORY_BYTES: Final = LOADING_MEMORY_BYTES * 3 // 4
 """Most memory in which a stream's spans arrive, one for each thread: fewer threads open the longest frames."""
 
 WORKERS_IN_PLACE: Final = 2
-"""Threads that decrypt a message in memory by default: on two cores that halved the time of one."""
+"""Threads that decrypt a message in memory by default: half the time of one where the kernel gives each a core of its
+own, about the time of one, or somewhat more, where it leaves both on one, as it may for tens of megabytes."""
 
 WORKERS_STREAMED: Final = 1
 """Threads that decrypt a stream by default: the receiving one itself, while what came is in its cache. A second thread
