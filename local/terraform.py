@@ -64,7 +64,7 @@ class TerraformProvisioner:
         shutil.copytree(ROOT / templates, self._root / templates)
         account, administrator = self._twin.settings.account, make_administrator(self._twin, "kms:*")
         self._write_variables(account, administrator)
-        self._run("init", "-input=false", f"-plugin-dir={self._terraform.plugin_dir}")
+        self._run_again_once("init", "-input=false", f"-plugin-dir={self._terraform.plugin_dir}")
         self._apply(NOBODY)
         outputs, iam = self._outputs(), boto_client(self._twin, "iam")
         publisher, parent = (
@@ -114,10 +114,19 @@ class TerraformProvisioner:
     def _apply(self, pcr0: Sha384) -> None:
         measurements = [{"name": "laptop", "pcr0": pcr0.hex(), "expires": _NEVER}]
         (self._folder / "measurements.auto.tfvars.json").write_text(json.dumps({"measurements": measurements}))
-        self._run("apply", "-auto-approve", "-input=false", "-refresh=false", *(f"-target={one}" for one in TARGETS))
+        self._run_again_once(
+            "apply", "-auto-approve", "-input=false", "-refresh=false", *(f"-target={one}" for one in TARGETS)
+        )
 
     def _outputs(self) -> dict[str, Any]:
         return {name: one["value"] for name, one in json.loads(self._run("output", "-json")).items()}
+
+    def _run_again_once(self, command: str, *options: str) -> None:
+        """Run what goes on where it ended: on a busy laptop a provider may start too late, or wait too briefly."""
+        try:
+            self._run(command, *options)
+        except PcrgateError:
+            self._run(command, *options)
 
     def _run(self, command: str, *options: str) -> str:
         told = {name: value for name, value in self._twin.environment().items() if "ACCESS_KEY" not in name}

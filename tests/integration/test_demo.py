@@ -67,7 +67,7 @@ def test_the_whole_story_with_terraform(terraform: Terraform) -> None:
     with started("demo", "--json", timeout_s=380) as demo:
         code, out, err = demo.ended()
         told = json.loads(out)
-        assert (code, err, told["ok"], verdicts(told)) == (0, "", True, VERDICTS)
+        assert (code, err, told["ok"], verdicts(told)) == (0, "", True, VERDICTS), out
         assert told["provisioned_by"].startswith("Terraform")
         assert (demo.processes(), left_behind(demo.folder)) == ([], [])
 

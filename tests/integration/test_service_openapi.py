@@ -16,7 +16,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from schemathesis import GenerationMode
-from schemathesis.core.failures import FailureGroup
+from schemathesis.core.failures import AcceptedNegativeData, FailureGroup
 from schemathesis.openapi.checks import JsonSchemaError, UndefinedStatusCode
 from schemathesis.specs.openapi import checks
 
@@ -46,6 +46,7 @@ CHECKS: list[Any] = [
 ]
 ROLES = {"agent": Role.CALLER, "publisher": Role.PUBLISHER, "public": Role.CALLER, "operator": Role.OPERATOR}
 HEALTH = {"/healthz", "/readyz"}
+FINE = re.compile(r"query: violates `additionalProperties`|header: .*\bAuthorization\b.*")
 DOCUMENT = openapi()  # of an application that is not started
 OPERATIONS = [
     (method.upper(), path, operation)
@@ -95,10 +96,23 @@ def answers(schema: Any, stage: ClientStage, method: str, path: str, mode: Gener
     def conforms(case: Any) -> None:
         answer = case.call(headers=headers, timeout=20)
         seen[answer.status_code] += 1
-        case.validate_response(answer, checks=CHECKS)
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except (FailureGroup, AcceptedNegativeData) as refusal:
+            failures = refusal.exceptions if isinstance(refusal, FailureGroup) else (refusal,)
+            if not all(was_fine_after_all(failure) for failure in failures):
+                raise
 
     conforms()
     return seen
+
+
+def was_fine_after_all(failure: BaseException) -> bool:
+    """Whether what made a request wrong was a parameter that the service need not read, or the token, which we send."""
+    if not isinstance(failure, AcceptedNegativeData):
+        return False
+    wrong = re.findall(r"^ *- (.*)$", failure.message, re.MULTILINE)
+    return bool(wrong) and all(FINE.fullmatch(part) for part in wrong)
 
 
 @pytest.mark.parametrize(("method", "path", "mode"), GENERATED)
