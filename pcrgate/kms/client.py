@@ -4,6 +4,7 @@ import logging
 import os
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import botocore
@@ -89,7 +90,10 @@ def attested_kms_client(
         read_timeout_s=configuration.read_timeout_s,
     )
     weakref.finalize(client, sender.close)
-    AttestedHooks(configuration, nsm, recipient_keys or FreshKeys(), sender).register(client.meta.events)
+    hooks = AttestedHooks(configuration, nsm, recipient_keys or FreshKeys(), sender)
+    hooks.register(client.meta.events)
+    # Whoever takes the hook away that sends gets botocore's own sending: there, too, only what was attested leaves.
+    vars(client)["_endpoint"].http_session = SimpleNamespace(send=hooks.send_what_was_attested, close=sender.close)
     return cast("KMSClient", client)
 
 

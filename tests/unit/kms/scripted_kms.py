@@ -135,12 +135,14 @@ class ScriptedKms:
     Attributes:
         requests: in the order they came.
         answer: the script; may be exchanged between calls.
+        answer_headers: sent with every answer.
     """
 
     def __init__(
         self, answer: Callable[[KmsRequest], Answer] = honest, *, bundle_pem: bytes = BUNDLE_PEM, ca_pem: bytes = CA_PEM
     ) -> None:
         self.answer = answer
+        self.answer_headers: Mapping[str, str] = {}
         self.requests: list[KmsRequest] = []
         self._folder = tempfile.TemporaryDirectory(prefix="kms-")
         folder = Path(self._folder.name)
@@ -177,6 +179,8 @@ class ScriptedKms:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-amz-json-1.1")
                 self.send_header("Content-Length", str(len(encoded)))
+                for name, value in kms.answer_headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(encoded)
 

@@ -418,6 +418,39 @@ def test_200_interleaved_calls_with_shuffled_answers_are_not_mixed_up(kms: Scrip
     client.close()
 
 
+REGISTERED = {
+    "sending": '            ("before-send.kms", self.send_what_was_attested),\n',
+    "recipient": '            ("provide-client-params.kms", self.provide_recipient),\n',
+}
+
+
+def test_without_the_hook_that_sends_botocore_sends_through_the_same_gate(kms: ScriptedKms) -> None:
+    # Attack B15: code in reach of the client takes hooks off its events.
+    with mutant(hooks, REGISTERED["sending"], ""):
+        client = make(kms)
+    assert client.decrypt(**DECRYPT)["Plaintext"] == DATA_KEY
+    assert kms.requests[0].document is not None
+    client.close()
+    with mutant(hooks, REGISTERED["sending"], "", (REGISTERED["recipient"], "")):
+        bare = make(kms)
+    assert refusal(lambda: bare.decrypt(**DECRYPT)).code is ErrorCode.KMS_OPERATION
+    assert refusal(lambda: bare.sign(KeyId=str(KEY_ARN), Message=b"x", SigningAlgorithm="ECDSA_SHA_256")).code is (
+        ErrorCode.KMS_OPERATION
+    )
+    assert len(kms.requests) == 1
+    bare.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(kms: ScriptedKms, client: "KMSClient", status: int) -> None:
+    kms.answer_headers = {"Location": "https://kms.us-east-1.amazonaws.com/"}
+    kms.answer = lambda _: (status, {"__type": "PermanentRedirect", "Plaintext": "AAAA"})
+    with pytest.raises(ClientError) as caught:
+        client.decrypt(**DECRYPT)
+    assert "Plaintext" not in caught.value.response
+    assert len(kms.requests) == 1
+
+
 def test_a_dropped_client_closes_its_connections(kms: ScriptedKms) -> None:
     client = make(kms)
     client.decrypt(**DECRYPT)

@@ -1,6 +1,8 @@
 """Credentials: fetched on demand, fetched again before they expire, hidden."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -72,21 +74,68 @@ def test_they_are_asked_for_again_when_they_are_about_to_expire() -> None:
         client.close()
 
 
-def test_nothing_else_is_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "environment")
-    monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
-    monkeypatch.setenv("AWS_CA_BUNDLE", "does-not-exist")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+HOSTILE_CONFIG = """
+[default]
+region = us-east-1
+endpoint_url = http://127.0.0.1:9
+services = elsewhere
+use_fips_endpoint = true
+use_dualstack_endpoint = true
+retry_mode = legacy
+max_attempts = 9
+ca_bundle = does-not-exist
+credential_process = /bin/false
+[services elsewhere]
+kms =
+  endpoint_url = http://127.0.0.1:9
+"""
+AWAY = "http://127.0.0.1:9"
+HOSTILE_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIAENVIRONMENT",
+    "AWS_SECRET_ACCESS_KEY": "environment",
+    "AWS_SESSION_TOKEN": "environment",
+    "AWS_BEARER_TOKEN_KMS": "environment",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": AWAY,
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT": AWAY,
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ENDPOINT_URL": AWAY,
+    "AWS_ENDPOINT_URL_KMS": AWAY,
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "AWS_AUTH_SCHEME_PREFERENCE": "noAuth",
+    "AWS_RETRY_MODE": "legacy",
+    "AWS_MAX_ATTEMPTS": "9",
+    "AWS_CA_BUNDLE": "does-not-exist",
+    "REQUESTS_CA_BUNDLE": "does-not-exist",
+    "SSL_CERT_FILE": "does-not-exist",
+    "HTTP_PROXY": AWAY,
+    "HTTPS_PROXY": AWAY,
+    "ALL_PROXY": AWAY,
+}
+
+
+@pytest.mark.parametrize("profile", [None, "does-not-exist"])
+def test_nothing_else_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str | None) -> None:
+    hostile = tmp_path / "config"
+    hostile.write_text(HOSTILE_CONFIG, encoding="utf-8")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"):
+        monkeypatch.setenv(name, str(hostile))
+    for name, value in HOSTILE_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    if profile is not None:
+        monkeypatch.setenv("AWS_PROFILE", profile)
     with ScriptedKms() as kms:
         client = attested_kms_client(
             kms.configuration(), nsm=nsm_client(), dialer=kms.dialer, credentials=StaticCredentials()
         )
         client.decrypt(**REQUEST)  # type: ignore[arg-type]
         client.close()
-        assert "AKIAEXAMPLE" in kms.requests[0].headers["Authorization"]
-        assert kms.requests[0].headers["Host"] == "kms.eu-central-1.amazonaws.com"
+        [request] = kms.requests
+        assert re.search("Credential=AKIAEXAMPLE000000001/[0-9]+/eu-central-1/kms/", request.headers["Authorization"])
+        assert request.headers["Host"] == "kms.eu-central-1.amazonaws.com"
+        assert request.headers["amz-sdk-request"] == "attempt=1; max=1"
+        assert "environment" not in str(request.headers).lower()
 
 
 def test_not_even_a_debug_log_shows_them(caplog: pytest.LogCaptureFixture) -> None:
