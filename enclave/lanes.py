@@ -1,10 +1,12 @@
 """Carry out requests on threads, each kind in a lane of its own, so that slow ones hold up only their like."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from pcrgate.errors import ErrorCode, WireError
@@ -82,19 +84,30 @@ class Lanes:
                 )
             self._pending[lane] += 1
 
-        def place_left() -> None:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[T] = loop.create_future()
+
+        def carried_out() -> None:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+                tell: Callable[[], None] = partial(ended.set_exception, error)
+            else:
+                tell = partial(ended.set_result, result)
             with self._lock:
                 self._pending[lane] -= 1
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_unless_left, ended, tell)
 
-        def carried_out() -> T:
-            try:
-                return work()
-            finally:
-                place_left()
-
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pools[lane], carried_out))
+        self._pools[lane].submit(carried_out)
+        return await ended
 
     def close(self) -> None:
         """Start nothing more; what runs ends by itself."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _unless_left(ended: "asyncio.Future[T]", tell: Callable[[], None]) -> None:
+    if not ended.done():  # else nobody waits for it any more
+        tell()

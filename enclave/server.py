@@ -171,24 +171,30 @@ class Server:
         # 1. The head: six bytes; the first whenever the peer likes within the idle time, the others soon after.
         connection.sending_since = _now()
         async with asyncio.timeout(self._limits.idle_s):
-            first = await self._read(connection, 1, between=True)
+            begun = await self._first(connection)
         connection.sending_since = _now()
-        async with asyncio.timeout(self._limits.frame_s):
-            head = parse_head(bytes(first + await self._read(connection, HEAD_BYTES - 1)))
+        if len(begun) < HEAD_BYTES:
+            async with asyncio.timeout(self._limits.frame_s):
+                begun += await self._read(connection, HEAD_BYTES - len(begun))
+        head = parse_head(begun)
         if head.kind not in LANE_OF:
             raise WireError(ErrorCode.WIRE_FRAME, f"a {head.kind.name.lower()} came, expected a request of a parent")
         # 2. Room for request and answer, before the first byte of the payload is taken.
         self._charge(connection, head.payload_bytes + PAYLOAD_MAX_BYTES[ANSWER_OF[head.kind]])
         try:
-            # 3. The payload, within its deadline.
-            async with asyncio.timeout(self._limits.frame_s):
-                payload = bytes(await self._read(connection, head.payload_bytes))
+            # 3. The payload, within its deadline; no deadline is set for what is there already.
+            payload = _there(connection, head.payload_bytes)
+            if len(payload) < head.payload_bytes:
+                async with asyncio.timeout(self._limits.frame_s):
+                    payload += await self._read(connection, head.payload_bytes - len(payload))
             connection.sending_since = None
             # 4. The answer, carried out in its lane.
             frame = await self._answer(head, payload)
             # 5. The peer takes it, or is left.
-            async with asyncio.timeout(self._limits.write_s):
-                await asyncio.get_running_loop().sock_sendall(connection.endpoint, frame)
+            taken = _taken(connection, frame)
+            if taken < len(frame):
+                async with asyncio.timeout(self._limits.write_s):
+                    await asyncio.get_running_loop().sock_sendall(connection.endpoint, memoryview(frame)[taken:])
         finally:
             self._discharge(connection)
 
@@ -205,20 +211,25 @@ class Server:
         self._budget.charge(size_bytes)
         connection.charged_bytes = size_bytes
 
-    async def _read(self, connection: _Connection, length: int, *, between: bool = False) -> bytearray:
-        """Return exactly so many bytes; between two frames the peer may leave."""
+    async def _first(self, connection: _Connection) -> bytes:
+        """Return one to six bytes of a head; between two frames the peer may leave."""
+        begun = await asyncio.get_running_loop().sock_recv(connection.endpoint, HEAD_BYTES)
+        if not begun:
+            raise _PeerLeft
+        return begun
+
+    async def _read(self, connection: _Connection, length: int) -> bytes:
+        """Return exactly so many bytes."""
         loop = asyncio.get_running_loop()
         buffer = bytearray(length)
         view, filled = memoryview(buffer), 0
         while filled < length:
             received = await loop.sock_recv_into(connection.endpoint, view[filled:])
             if not received:
-                if between:
-                    raise _PeerLeft
                 self._counters.add(Counter.FRAMES_HALF)
                 raise ConnectionResetError
             filled += received
-        return buffer
+        return bytes(buffer)
 
     async def _answer(self, head: FrameHead, payload: bytes) -> bytes:
         """Return the frame that answers a request: its result, or the problem."""
@@ -241,6 +252,22 @@ class Server:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._limits.write_s):
                 await asyncio.get_running_loop().sock_sendall(connection.endpoint, encode_message(problem_of(error)))
+
+
+def _there(connection: _Connection, length: int) -> bytes:
+    """Return what came already of so many bytes; nothing also at the end, which the next read meets again."""
+    try:
+        return connection.endpoint.recv(length)
+    except BlockingIOError:
+        return b""
+
+
+def _taken(connection: _Connection, frame: bytes) -> int:
+    """Return how much of a frame the peer takes at once."""
+    try:
+        return connection.endpoint.send(frame)
+    except BlockingIOError:
+        return 0
 
 
 def _too_slow() -> WireError:

@@ -36,6 +36,7 @@ from service.rest_shapes import (
     SealedRecord,
     Welcome,
 )
+from service.sealed_route import SealedRoute
 from service.state_store import Invocation, ResultState, SessionRecord, TokenRecord
 
 router: Final = APIRouter(prefix="/v1", tags=["agent"])
@@ -121,10 +122,6 @@ async def end_session(session_id: _Id, body: SealedRecord, parts: PartsOf, calle
     return EndedSession(receipt=to_base64(answer.receipt))
 
 
-@router.post(
-    "/sessions/{session_id}/invocations",
-    responses={202: {"model": Result, "description": "Taken; Location names the result."}, **refusing(422)},
-)
 async def invoke(
     *,
     session_id: _Id,
@@ -157,6 +154,15 @@ async def invoke(
     if found.state is ResultState.PENDING:
         response.status_code = HTTPStatus.ACCEPTED
     return _described(found, response, prefer)
+
+
+router.add_api_route(
+    "/sessions/{session_id}/invocations",
+    invoke,
+    methods=["POST"],
+    responses={202: {"model": Result, "description": "Taken; Location names the result."}, **refusing(422)},
+    route_class_override=SealedRoute,
+)
 
 
 @router.get("/results/{result_id}")

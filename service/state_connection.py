@@ -77,13 +77,19 @@ class StateFile:
             return self._reader.execute(query, parameters).fetchall()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, single: bool = False) -> Iterator[None]:
         """Hold one transaction: all of the block, or none of it; within :meth:`together` a part of the common one.
+
+        Args:
+            single: whether the block has one statement that writes: that is all or nothing by itself.
 
         Raises:
             ServiceError: ``service-store``.
         """
         with self._lock, as_store_failure():
+            if self._together and single:
+                yield
+                return
             words = _PART if self._together else _WHOLE
             self.connection.execute(words.begin)
             try:

@@ -200,7 +200,7 @@ class SqliteStateStore:
         Raises:
             ServiceError: ``service-idempotency``, ``service-busy``.
         """
-        with self._file.writing():
+        with self._file.writing(single=True):
             row = self._connection.execute(
                 f"SELECT {_INVOCATION} FROM invocations WHERE caller = ? AND idempotency_key = ?",  # noqa: S608 - our names
                 (invocation.caller, idempotency_key),

@@ -24,6 +24,11 @@ _BREAK: Final = 0xFF
 _SHORTEST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 """Least value that may use each width of argument. Spec: RFC 8949, 4.2.1."""
 
+_HEADS: Final = [
+    [bytes((major << 5 | n,)) if n < 24 else bytes((major << 5 | 24, n)) for n in range(256)] for major in range(6)
+]
+"""The heads of arguments up to 255, by major type: nearly all that we write, and costly to make each time."""
+
 
 def decode(data: bytes, *, indefinite_top: bool = False) -> CborValue:
     """Decode exactly one CBOR item and refuse everything that has a second encoding.
@@ -163,35 +168,36 @@ def encode(value: CborValue | tuple[CborValue, ...]) -> bytes:
 
 
 def _head(major: int, argument: int) -> bytes:
-    if argument < 24:
-        return bytes((major << 5 | argument,))
-    for info, width in ((24, 1), (25, 2), (26, 4), (27, 8)):
+    if argument < 256:
+        return _HEADS[major][argument]
+    for info, width in ((25, 2), (26, 4), (27, 8)):
         if argument < 1 << (8 * width):
             return bytes((major << 5 | info,)) + argument.to_bytes(width, "big")
     raise CborError(ErrorCode.CBOR_TYPE, "an integer needs more than 64 bits")
 
 
 def _encoded(value: object, depth: int) -> bytes:
-    if value is None:
-        return b"\xf6"
-    if type(value) is bool:
-        return b"\xf5" if value else b"\xf4"
-    if type(value) is int:
-        return _head(0, value) if value >= 0 else _head(1, -1 - value)
     if type(value) is bytes:
         return _head(2, len(value)) + value
     if type(value) is str:
         text = value.encode()
         return _head(3, len(text)) + text
+    if type(value) is int:
+        return _head(0, value) if value >= 0 else _head(1, -1 - value)
+    if value is None:
+        return b"\xf6"
+    if type(value) is bool:
+        return b"\xf5" if value else b"\xf4"
     if isinstance(value, (list, tuple, dict)):
         if depth > MAX_DEPTH:
             raise CborError(ErrorCode.CBOR_DEPTH, f"containers are nested deeper than {MAX_DEPTH}")
         if len(value) > MAX_ITEMS:
             raise CborError(ErrorCode.CBOR_TOO_MANY_ITEMS, f"a container of {len(value)} entries, limit {MAX_ITEMS}")
         if isinstance(value, dict):
-            entries = sorted((_key(key), _encoded(entry, depth + 1)) for key, entry in value.items())
-            return _head(5, len(entries)) + b"".join(key + entry for key, entry in entries)
-        return _head(4, len(value)) + b"".join(_encoded(entry, depth + 1) for entry in value)
+            entries = [(_key(key), _encoded(entry, depth + 1)) for key, entry in value.items()]
+            entries.sort()
+            return _head(5, len(entries)) + b"".join([part for entry in entries for part in entry])
+        return _head(4, len(value)) + b"".join([_encoded(entry, depth + 1) for entry in value])
     raise CborError(ErrorCode.CBOR_TYPE, f"a {type(value).__name__} cannot be encoded")
 
 

@@ -85,15 +85,15 @@ DEADLINES: dict[str, tuple[bytes, tuple[str, str]]] = {
     "half a head": (
         STATUS[:3],
         (
-            "asyncio.timeout(self._limits.frame_s):\n            head =",
-            "asyncio.timeout(None):\n            head =",
+            "asyncio.timeout(self._limits.frame_s):\n                begun",
+            "asyncio.timeout(None):\n                begun",
         ),
     ),
     "half a payload": (
         head(FrameType.INVOKE, 100) + bytes(50),
         (
-            "asyncio.timeout(self._limits.frame_s):\n                payload",
-            "asyncio.timeout(None):\n                payload",
+            "asyncio.timeout(self._limits.frame_s):\n                    payload",
+            "asyncio.timeout(None):\n                    payload",
         ),
     ),
 }
