@@ -281,6 +281,7 @@ class ErrorCode(Enum):
     SERVICE_METHOD = ("service-method", Category.SERVICE, "The path does not take this method.", "See the Allow header of the answer.")
     SERVICE_NOT_FOUND = ("service-not-found", Category.SERVICE, "Nothing is there, or nothing that you may see.", "Check the name; results and sessions are shown to the caller that made them.")
     SERVICE_PRECONDITION = ("service-precondition", Category.SERVICE, "What is there is not what the request expects there.", "Get it again, with its ETag, and decide anew.")
+    SERVICE_QUERY = ("service-query", Category.SERVICE, "The query has a parameter that the path does not take, or one twice.", "The message lists what the path takes; docs/api.md says what it means.")
     SERVICE_RATE = ("service-rate", Category.SERVICE, "The caller sent more requests than it may in this time.", "Try again after the seconds that Retry-After says.")
     SERVICE_REQUEST = ("service-request", Category.SERVICE, "A header, parameter or body of the request is not of its form.", "The message names the place and what is expected.")
     SERVICE_ROLE = ("service-role", Category.SERVICE, "The token is good, and its role does not do this.", "Use a token of the role that the message names.")

@@ -4,6 +4,7 @@ The enclave gives identical bytes the same answer on one boot, so to try again i
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
@@ -17,6 +18,7 @@ from service.enclave_desk import EnclaveDesk
 from service.enclave_link import EnclaveRefusedError
 from service.group_commit import GroupCommit
 from service.metrics import Metrics
+from service.pace import BusyError, Pace
 from service.receipt_records import receipt_record
 from service.state_store import Invocation, ResultState, StateStore
 
@@ -60,6 +62,7 @@ class Dispatcher:
         self._log: Final = log
         self._turns: Final = asyncio.Semaphore(at_once)
         self._places: Final = at_once + waiting
+        self._pace: Final = Pace(at_once)
         self._pause: Final = pause
         self._writes: Final = GroupCommit(state)
         self._tasks: Final[dict[str, asyncio.Task[Invocation | None]]] = {}
@@ -74,7 +77,9 @@ class Dispatcher:
         if self.draining:
             raise ServiceError(ErrorCode.SERVICE_BUSY, "the service is about to end, expected another one")
         if len(self._tasks) >= self._places:
-            raise ServiceError(ErrorCode.SERVICE_BUSY, f"{self._places} invocations are under way, expected fewer")
+            raise BusyError(
+                f"{self._places} invocations are under way, expected fewer", self._pace.retry_after_s(len(self._tasks))
+            )
         begun = await self._writes.run(
             lambda: self._state.begin_invocation(invocation, idempotency_key=idempotency_key)
         )
@@ -116,7 +121,9 @@ class Dispatcher:
 
     async def _carry(self, invocation: Invocation) -> Invocation | None:
         async with self._turns:
+            begun_s = time.monotonic()
             ended = await self._ended(invocation)
+            self._pace.took(time.monotonic() - begun_s)
         record = receipt_record(ended.receipt)
         try:
             await self._writes.run(lambda: self._state.finish_invocation(ended, record))

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from pcrgate.errors import ErrorCode, PcrgateError, ServiceError
+from service.admission import Admission
 from service.metrics import Metrics, route_of
 from service.refusals import refuse
 from service.settings import BODY_MAX_BYTES, ServiceSettings
@@ -32,7 +33,9 @@ class Guard:
         self._settings: Final = settings
         self._metrics: Final = metrics
         self._log: Final = log
-        self._in_progress = 0
+        self._admission: Final = Admission(
+            settings.requests_at_once, line_max=settings.requests_waiting, wait_s=settings.requests_wait_s
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry out one request; anything but HTTP is passed on."""
@@ -55,7 +58,6 @@ class Guard:
             await send(message)
 
         self._metrics.begun()
-        self._in_progress += 1
         code = None
         try:
             await self._admitted(scope, receive, sending, route)
@@ -68,7 +70,6 @@ class Guard:
             if not status:
                 await refuse(error, request_id)(scope, receive, sending)
         finally:
-            self._in_progress -= 1
             self._metrics.ended(route, status or 499)
         if route != _HEALTH:
             duration_ms = round((time.monotonic() - begun) * 1000)
@@ -81,10 +82,14 @@ class Guard:
         if route == _HEALTH:
             await self._app(scope, receive, send)
             return
-        if self._in_progress > self._settings.requests_at_once:
-            raise ServiceError(
-                ErrorCode.SERVICE_BUSY, f"{self._settings.requests_at_once} requests are in progress, expected fewer"
-            )
+        await self._admission.enter()
+        entered = time.monotonic()
+        try:
+            await self._carried(scope, receive, send, route)
+        finally:
+            self._admission.leave(time.monotonic() - entered)
+
+    async def _carried(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
         patient = self._patient(receive)
         if route == "artifacts" and scope["method"] == "PUT":
             await self._app(scope, patient, send)

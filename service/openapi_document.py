@@ -19,7 +19,8 @@ ALWAYS: Final = (400, 401, 403, 404, 405, 408, 413, 429, 500, 503)
 
 TOLD: Final = {
     304: "As the caller has it.",
-    400: "The request cannot be read, or the enclave cannot read what it carries.",
+    400: "The request, or what it carries for the enclave, cannot be read; or its query has a parameter that is unknown"
+    " or stands twice.",
     401: "No bearer token that is known.",
     403: "The token's role may not, or the enclave refuses.",
     404: "Nothing of this name, for this caller.",

@@ -12,6 +12,7 @@ from pcrgate.errors import ErrorCode, ServiceError
 from service.artifact_store import ArtifactStore
 from service.dispatcher import Dispatcher
 from service.enclave_desk import EnclaveDesk
+from service.known_parameters import require_known
 from service.metrics import Metrics
 from service.rate_limits import RateLimits
 from service.settings import ServiceSettings
@@ -61,7 +62,7 @@ async def parts_of(request: Request) -> Parts:
 def only(*roles: Role) -> Callable[[Request], Awaitable[TokenRecord]]:
     """Return the dependency that lets requests of these roles through.
 
-    The dependency raises ServiceError: ``service-credentials``, ``service-rate`` or ``service-role``.
+    The dependency raises ServiceError: ``service-credentials``, ``service-rate``, ``service-role``, ``service-query``.
     """
 
     async def checked(request: Request) -> TokenRecord:
@@ -77,6 +78,7 @@ def only(*roles: Role) -> Callable[[Request], Awaitable[TokenRecord]]:
         if token.role not in roles:
             wanted = " or ".join(role.value for role in roles)
             raise ServiceError(ErrorCode.SERVICE_ROLE, f"the token is of role {token.role.value}, expected {wanted}")
+        require_known(request)
         return token
 
     return checked

@@ -15,7 +15,7 @@ from service.openapi_document import refusing
 from service.parts import Anyone, PartsOf, Publisher, now_ms
 from service.rest_shapes import ArtifactEntry, ManifestEntry, UploadState
 from service.state_store import Artifact, StoredManifest
-from service.uploads import announced
+from service.uploads import RANGE_PATTERN, announced
 
 router: Final = APIRouter(prefix="/v1", tags=["publisher"])
 
@@ -50,8 +50,11 @@ async def put_artifact(
     response: Response,
     parts: PartsOf,
     _publisher: Publisher,
-    content_length: Annotated[str | None, Header()] = None,
-    content_range: Annotated[str | None, Header(description="bytes FIRST-LAST/TOTAL, or bytes */TOTAL.")] = None,
+    content_length: Annotated[str | None, Header(include_in_schema=False)] = None,  # of HTTP itself, below the API
+    content_range: Annotated[
+        str | None,
+        Header(description="bytes FIRST-LAST/TOTAL, or bytes */TOTAL.", json_schema_extra={"pattern": RANGE_PATTERN}),
+    ] = None,
 ) -> ArtifactEntry | UploadState:
     """Upload a sealed file, whole or in parts; 202 and Upload-Offset while bytes are missing."""
     named = sha384_from_hex(digest, "digest")

@@ -11,12 +11,10 @@ from starlette.responses import Response
 
 from pcrgate.errors import ErrorCode, PcrgateError
 from pcrgate.wire.problems import problem_details, problem_of, status_of
+from service.pace import RETRY_UNKNOWN_S, BusyError, spread_s
 from service.rate_limits import RateExceededError
 
 PROBLEM_TYPE: Final = "application/problem+json"
-
-BUSY_RETRY_S: Final = 2
-"""What Retry-After says when the service is busy: about what a slow invocation takes."""
 
 STATUS: Final = {
     ErrorCode.SERVICE_BUSY: 503,
@@ -28,6 +26,7 @@ STATUS: Final = {
     ErrorCode.SERVICE_METHOD: 405,
     ErrorCode.SERVICE_NOT_FOUND: 404,
     ErrorCode.SERVICE_PRECONDITION: 412,
+    ErrorCode.SERVICE_QUERY: 400,
     ErrorCode.SERVICE_RATE: 429,
     ErrorCode.SERVICE_REQUEST: 400,
     ErrorCode.SERVICE_ROLE: 403,
@@ -76,10 +75,10 @@ def refuse(
     body = details(error, request_id) | ({} if receipt is None else {"receipt": receipt})
     made = Response(json.dumps(body), status_code=int(body["status"]), media_type=PROBLEM_TYPE)
     made.headers["Cache-Control"] = "no-store"
-    if isinstance(error, RateExceededError):
+    if isinstance(error, RateExceededError | BusyError):
         made.headers["Retry-After"] = str(error.retry_after_s)
     elif made.status_code in _TRY_LATER:
-        made.headers["Retry-After"] = str(BUSY_RETRY_S)
+        made.headers["Retry-After"] = str(spread_s(RETRY_UNKNOWN_S))
     if made.status_code == 401:
         made.headers["WWW-Authenticate"] = 'Bearer realm="pcrgate"'
     made.headers.update(headers or {})

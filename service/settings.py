@@ -38,6 +38,8 @@ class ServiceSettings(BaseSettings):
         kms_host: the one host that is relayed to, such as ``kms.eu-central-1.amazonaws.com``; empty for no relay.
         artifact_max_bytes: longest sealed file.
         requests_at_once: most requests in progress, each holding at most ``BODY_MAX_BYTES``.
+        requests_waiting: most requests in line for that, each holding at most the 64 KiB that are read ahead.
+        requests_wait_s: longest wait in line; whoever waits longer had better ask again than hold a connection.
         invocations_at_once: most invocations that the enclave carries out at the same time.
         invocations_waiting: most invocations that wait for their turn; more are asked to come later.
         rate_per_s: requests a second that one token may send.
@@ -64,6 +66,8 @@ class ServiceSettings(BaseSettings):
     kms_host: str = ""
     artifact_max_bytes: Annotated[int, Ge(1), Le(78 << 30)] = 64 << 30
     requests_at_once: Annotated[int, Ge(1), Le(1024)] = 64
+    requests_waiting: Annotated[int, Ge(0), Le(1024)] = 256
+    requests_wait_s: Annotated[float, Ge(0), Le(60)] = 5.0
     invocations_at_once: Annotated[int, Ge(1), Le(256)] = 16
     invocations_waiting: Annotated[int, Ge(1), Le(10_000)] = 256
     rate_per_s: Annotated[float, Ge(0.01), Le(100_000)] = 50.0

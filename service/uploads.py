@@ -16,7 +16,10 @@ from pcrgate.units import Sha384
 from service.artifact_store import ArtifactStore
 from service.state_store import Artifact, StateStore
 
-_RANGE: Final = re.compile(r"bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15})")
+RANGE_PATTERN: Final = r"^bytes (?:([0-9]{1,15})-([0-9]{1,15})|\*)/([0-9]{1,15})$"
+"""Form of Content-Range, as the OpenAPI document has it too."""
+
+_RANGE: Final = re.compile(RANGE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -302,6 +302,36 @@ def test_nonces_are_bounded(stage: ServiceStage, length: int, status: int) -> No
         assert caller.get("/v1/evidence", params={"nonce": "ab" * length}).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/v1/receipts?afterr=3", "each of after, boot, limit once at most"),
+        ("/v1/receipts?limit=2&limit=1", "each of after, boot, limit once at most"),
+        ("/v1/receipts?after=0&=", "each of after, boot, limit once at most"),
+        ("/v1/evidence?canary=1", "each of nonce once at most"),  # and not that the nonce is missing
+        (f"/v1/evidence?nonce={'ab' * 16}&Nonce={'ab' * 16}", "each of nonce once at most"),
+        ("/v1/manifests/current?x", "expected none"),
+        (f"/v1/results/{'5f' * 16}?wait=3", "expected none"),
+    ],
+)
+def test_query_parameters_that_are_unknown_or_stand_twice(stage: ServiceStage, target: str, expected: str) -> None:
+    with stage.client() as caller:
+        answer = caller.get(target)
+        refused(answer, ErrorCode.SERVICE_QUERY, 400)
+        assert answer.json()["detail"].endswith(expected)
+        assert "canary" not in answer.text
+        assert caller.get("/v1/receipts?limit=1&after=0").status_code == 200
+        assert caller.get("/v1/receipts?").status_code == 200
+    with stage.client(Role.OPERATOR) as operator:
+        refused(operator.get("/metrics?format=json"), ErrorCode.SERVICE_QUERY, 400)
+
+
+def test_an_invocation_takes_no_query(stage: ServiceStage) -> None:
+    with stage.client() as caller:
+        answer = caller.post(f"/v1/sessions/{'5f' * 16}/invocations?wait=3", json={"record": "AAAA"})
+        refused(answer, ErrorCode.SERVICE_QUERY, 400)
+
+
 def test_rates(tmp_path: Path) -> None:
     with running_service(tmp_path, rate_burst=3, rate_per_s=0.01) as stage, stage.client() as caller:
         assert [caller.get("/v1/receipts").status_code for _ in range(3)] == [200] * 3
@@ -317,7 +347,7 @@ def test_rates(tmp_path: Path) -> None:
 
 def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
     with (
-        running_service(tmp_path, requests_at_once=1) as stage,
+        running_service(tmp_path, requests_at_once=1, requests_wait_s=0.2) as stage,
         stage.client() as caller,
         closing(socket.create_connection(("127.0.0.1", stage.port))) as slow,
     ):
@@ -327,8 +357,19 @@ def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
         while answer.status_code == 200 and time.monotonic() < deadline:
             answer = caller.get("/v1/receipts")
         refused(answer, ErrorCode.SERVICE_BUSY, 503)
-        assert int(answer.headers["retry-after"]) >= 1
+        assert 1 <= int(answer.headers["retry-after"]) <= 10
         assert caller.get("/healthz").status_code == 200
+
+
+def test_requests_wait_in_line_for_a_place(tmp_path: Path) -> None:
+    with (
+        running_service(tmp_path, requests_at_once=1, requests_wait_s=30, body_timeout_s=0.5) as stage,
+        stage.client() as caller,
+        closing(socket.create_connection(("127.0.0.1", stage.port))) as slow,
+    ):
+        slow.sendall(b"PUT /v1/manifests/9 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert [caller.get("/v1/receipts").status_code for _ in range(3)] == [200] * 3
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_counters_have_listed_labels_only(stage: ServiceStage) -> None:
