@@ -20,7 +20,8 @@ PCR_MAX_INDEX: Final = 31
 
 _KEY_ARN: Final = re.compile(
     r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z]{2}(?:-[a-z]+)+-\d):(\d{12}):key/"
-    r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32})"
+    r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32})",
+    re.ASCII,  # digits of other scripts would pass for others
 )
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
 

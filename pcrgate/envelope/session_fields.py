@@ -23,8 +23,9 @@ NUMBER_BYTES: Final = 8
 NUMBER_MAX: Final = (1 << 63) - 1
 """Largest number in a field: what a signed 64-bit integer of any language holds."""
 
-MESSAGE_MAX_BYTES: Final = 32_768
-"""Longest handshake message or ticket: a wrapped blob of 6144 bytes and two hybrid keys fit five times over."""
+MESSAGE_MAX_BYTES: Final = 24_576
+"""Longest handshake message or ticket: a wrapped blob of 6144 bytes and two hybrid keys fit twice over. The wire
+carries as much, and hello and ticket together in one frame."""
 
 
 def pack(label: bytes, *fields: bytes | int) -> bytes:

@@ -14,8 +14,8 @@ from pcrgate.envelope.session_messages import SESSION_ID_BYTES
 from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.units import Sha384
 
-EPOCHS_MAX: Final = 64
-"""Most secrets named in one receipt: a workload uses those of its own class, a handful."""
+EPOCHS_MAX: Final = 16
+"""Most secrets named in one receipt: a workload uses those of its own class, a handful; all fit a receipt."""
 
 NAME_MAX_BYTES: Final = 128
 """Longest name in a receipt, in UTF-8: of an agent, workload, secret, error code or of the host's request."""

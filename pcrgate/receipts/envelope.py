@@ -17,8 +17,8 @@ from pcrgate.attestation.cose import P384_ORDER, SIGNATURE_BYTES
 from pcrgate.envelope.session_signature import sign_es384
 from pcrgate.errors import CborError, ErrorCode, ReceiptError
 
-RECEIPT_MAX_BYTES: Final = 16_384
-"""Longest receipt: 64 secrets with long names and everything else take about 10 KiB."""
+RECEIPT_MAX_BYTES: Final = 4_096
+"""Longest receipt: 16 secrets and every other claim at their longest take less; the wire carries as much."""
 
 RECEIPT_TYPE: Final = "application/eat+cwt"
 """The ``typ`` of the envelope; the profile inside says which kind of EAT."""

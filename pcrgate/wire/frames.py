@@ -22,8 +22,8 @@ HEAD_BYTES: Final = 6
 CONTROL_MAX_BYTES: Final = 64 << 10
 """Longest payload of most messages: a document of 16 KiB, an identity statement and room."""
 
-SEALED_MAX_BYTES: Final = (1 << 20) + (4 << 10)
-"""Longest payload with sealed content: 1 MiB of request or result, and what sealing and the receipt add."""
+SEALED_MAX_BYTES: Final = (1 << 20) + (5 << 10)
+"""Longest payload with sealed content: a record of 1 MiB, a receipt of 4 KiB, and their map."""
 
 MANIFEST_FRAME_MAX_BYTES: Final = (1 << 20) + (4 << 10)
 """Longest payload with a manifest: 1 MiB, far above any real one, and its frame's fields."""

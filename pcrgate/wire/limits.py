@@ -2,14 +2,14 @@
 
 from typing import Final
 
-HANDSHAKE_MAX_BYTES: Final = 24 << 10
-"""Longest handshake message or ticket: a wrapped blob of 6144 bytes and two hybrid keys fit twice over."""
-
 RECORD_MAX_BYTES: Final = 1 << 20
 """Longest sealed request or result with its header and tag, 1 MiB."""
 
 RECEIPT_MAX_BYTES: Final = 4 << 10
-"""Longest receipt: a COSE_Sign1 of a closed claim map is below 2 KiB."""
+"""Longest receipt: what pcrgate.receipts takes, which this package does not import; a test compares the two."""
+
+MANIFEST_MAX_BYTES: Final = (1 << 20) + 256
+"""Longest signed manifest: what pcrgate.manifest takes; compared likewise."""
 
 COUNTERS_MAX: Final = 64
 """Most counters in a status."""

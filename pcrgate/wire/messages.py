@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from pcrgate.attestation.cbor import CborValue, decode, encode
+from pcrgate.attestation.cose import DOCUMENT_MAX_BYTES
+from pcrgate.envelope.session_fields import MESSAGE_MAX_BYTES
 from pcrgate.envelope.session_messages import NONCE_MAX_BYTES
 from pcrgate.errors import CborError, ErrorCode, WireError
 from pcrgate.units import NONCE_MIN_BYTES
@@ -19,7 +21,7 @@ from pcrgate.wire.fields import Count, Field, Maybe, Octets, Several, Tally, Tex
 from pcrgate.wire.frames import FrameHead, FrameType, encode_frame
 from pcrgate.wire.limits import (
     COUNTERS_MAX,
-    HANDSHAKE_MAX_BYTES,
+    MANIFEST_MAX_BYTES,
     RECEIPT_MAX_BYTES,
     RECEIPTS_MAX,
     RECORD_MAX_BYTES,
@@ -73,8 +75,8 @@ class EvidenceAnswer:
     """
 
     KIND: ClassVar = FrameType.EVIDENCE_ANSWER
-    document: Annotated[bytes, Octets(1, 17 << 10)]
-    identity: Annotated[bytes, Octets(1, 16 << 10)]
+    document: Annotated[bytes, Octets(1, DOCUMENT_MAX_BYTES)]
+    identity: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class SessionOpen:
     """Carry an agent's hello for a new session."""
 
     KIND: ClassVar = FrameType.SESSION_OPEN
-    hello: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    hello: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +92,8 @@ class SessionResume:
     """Carry an agent's hello for a session that began on another boot, and the ticket that the parent kept."""
 
     KIND: ClassVar = FrameType.SESSION_RESUME
-    hello: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
-    ticket: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    hello: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
+    ticket: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ class SessionOpenAnswer:
     """
 
     KIND: ClassVar = FrameType.SESSION_OPEN_ANSWER
-    response: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    response: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
     receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
 
 
@@ -118,7 +120,7 @@ class SessionResumeAnswer:
     """
 
     KIND: ClassVar = FrameType.SESSION_RESUME_ANSWER
-    response: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    response: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
     receipt: Annotated[bytes, Octets(1, RECEIPT_MAX_BYTES)]
 
 
@@ -127,7 +129,7 @@ class SessionConfirm:
     """Carry an agent's signed confirmation, which is the ticket that the parent keeps."""
 
     KIND: ClassVar = FrameType.SESSION_CONFIRM
-    ticket: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    ticket: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,7 @@ class SessionEnd:
     """Carry the sealed word of an agent that its session is over."""
 
     KIND: ClassVar = FrameType.SESSION_END
-    record: Annotated[bytes, Octets(1, HANDSHAKE_MAX_BYTES)]
+    record: Annotated[bytes, Octets(1, MESSAGE_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ class ManifestAnswer:
     """Hand over a signed manifest; nothing about it is trusted before it is verified."""
 
     KIND: ClassVar = FrameType.MANIFEST_ANSWER
-    manifest: Annotated[bytes, Octets(1, 1 << 20)]
+    manifest: Annotated[bytes, Octets(1, MANIFEST_MAX_BYTES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

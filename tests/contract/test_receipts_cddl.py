@@ -22,7 +22,7 @@ KEY = boot("boot 1").receipt_key
 ACCEPTED = [
     bytes.fromhex(receipt) for vector in VECTORS if vector["expect"] == "accepted" for receipt in vector["receipts"]
 ]
-FULL, REFUSAL = ACCEPTED[0], ACCEPTED[-1]
+FULL, REFUSAL = ACCEPTED[0], ACCEPTED[1]
 BEYOND_GRAMMAR = {"reject-high-s"}
 """Refused for its form by a rule that CDDL cannot say: of the two values of s, the lower."""
 
@@ -67,8 +67,43 @@ WRONG = {
     int: ["1", b"\x01", -1, 1 << 53, None, True],
     bytes: ["text", 7, b"", bytes(33), bytes(49), None],
     str: [b"bytes", 7, "", "x" * 129, None],
-    dict: [[], 7, {1: 1}, {"a": -1}, {"a": "b"}, {"a": 1 << 53}],
+    dict: [[], 7, {1: 1}, {"a": -1}, {"a": "b"}, {"a": 1 << 53}, {"": 1}, {f"s{n}": n for n in range(17)}],
 }
+
+
+OBSERVED, RESULT, DECISION, CODE = -70_002, -70_204, -70_205, -70_206
+
+
+def observed(receipt: bytes, **changes: Any) -> dict[int, Any]:
+    """Return the claims with those observed changed; None leaves one out."""
+    claims = claims_of(receipt)
+    keys = {"result": RESULT, "decision": DECISION, "code": CODE}
+    inner = claims[OBSERVED] | {keys[name]: value for name, value in changes.items()}
+    return {**claims, OBSERVED: {key: value for key, value in inner.items() if value is not None}}
+
+
+@pytest.mark.parametrize(
+    ("claims", "holds"),
+    [
+        (observed(FULL), True),
+        (observed(FULL, result=None), True),
+        (observed(FULL, code="manifest-no-grant"), False),
+        (observed(FULL, decision="refused"), False),
+        (observed(FULL, decision="refused", result=None), False),
+        (observed(FULL, decision="refused", code="manifest-no-grant"), False),
+        (observed(FULL, decision="refused", code="manifest-no-grant", result=None), True),
+        (observed(REFUSAL), True),
+        (observed(REFUSAL, code=None), False),
+        (observed(REFUSAL, result=bytes(48)), False),
+        (observed(REFUSAL, decision="accepted"), False),
+        (observed(REFUSAL, decision="accepted", code=None), True),
+        (observed(REFUSAL, decision="deferred"), False),
+    ],
+)
+def test_an_error_code_is_in_every_refusal_and_only_there(claims: dict[int, Any], holds: bool) -> None:
+    receipt = signed(claims)
+    assert fits(receipt, "receipt") is holds
+    assert parses(receipt) is holds
 
 
 def edits(claims: dict[int, Any]) -> Iterator[tuple[str, dict[int, Any]]]:

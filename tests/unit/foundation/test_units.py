@@ -61,6 +61,8 @@ def test_key_arns_round_trip(text: str) -> None:
         ARN + "\n",
         ARN.replace("111122223333", "1111"),
         ARN.replace("kms", "s3"),
+        ARN.replace("111122223333", "11112222333\uff13"),
+        ARN.replace("central-1", "central-\u0661"),
         "",
     ],
 )
