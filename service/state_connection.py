@@ -81,7 +81,8 @@ class StateFile:
         """Hold one transaction: all of the block, or none of it; within :meth:`together` a part of the common one.
 
         Args:
-            single: whether the block has one statement that writes: that is all or nothing by itself.
+            single: whether the block has one statement that writes, and nothing after it that can fail: that is all or
+                nothing by itself.
 
         Raises:
             ServiceError: ``service-store``.
@@ -103,6 +104,8 @@ class StateFile:
     def together(self, writes: Sequence[Callable[[], object]]) -> list[object]:
         """Carry out writes with one commit, and return what each returned, or the ServiceError that it raised.
 
+        A full disk ends the whole transaction; writes after that would be committed each by itself, and told as failed.
+
         Raises:
             ServiceError: ``service-store`` when nothing of it is certain to be there.
         """
@@ -114,6 +117,8 @@ class StateFile:
                     try:
                         ended.append(write())
                     except ServiceError as error:
+                        if not self.connection.in_transaction:  # a full disk ended it
+                            raise
                         ended.append(error)
             finally:
                 self._together = False

@@ -280,3 +280,52 @@ def test_a_crash_among_writes_together_undoes_them_all(opened: Opened) -> None:
         store.together([lambda: store.add_receipts([receipt(1)]), crash])
     assert opened().receipts(b"b" * 32, limit=9) == []
     store.add_receipts([receipt(2)])
+
+
+def test_a_statement_that_fails_among_writes_together_fails_alone(opened: Opened) -> None:
+    """A write of one statement has no savepoint of its own: SQLite undoes the statement, and keeps what others wrote."""
+    store = opened()
+    first, twice, last = invocation(1), invocation(1, request=b"the id is taken"), invocation(3)
+    ended = store.together(
+        [
+            lambda: store.begin_invocation(first),
+            lambda: store.begin_invocation(twice, idempotency_key="k"),
+            lambda: store.add_receipts([receipt(1)]),
+            lambda: store.begin_invocation(last),
+        ]
+    )
+    assert (ended[0], ended[2], ended[3]) == (first, None, last)
+    assert isinstance(ended[1], ServiceError)
+    assert ended[1].code is ErrorCode.SERVICE_STORE
+    assert opened().pending_invocations() == [first, last]
+    assert opened().receipts(b"b" * 32, limit=9) == [receipt(1)]
+    assert store.begin_invocation(invocation(4), idempotency_key="k") == invocation(4), "the key is still free"
+
+
+@pytest.mark.parametrize("filling", ["invocation", "receipts"])
+def test_a_full_disk_among_writes_together_keeps_none_of_them(tmp_path: Path, filling: str) -> None:
+    """SQLite then ends the whole transaction by itself; what comes after must not be committed and told as failed."""
+    store = SqliteStateStore(tmp_path / "state.db")
+    connection = store._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 8}")
+    large = bytes(1 << 20)
+    after: list[bool] = []
+    too_much: dict[str, Callable[[], object]] = {
+        "invocation": lambda: store.begin_invocation(invocation(2, request=large)),
+        "receipts": lambda: store.add_receipts([replace(receipt(2), receipt=large)]),
+    }
+
+    def late() -> None:
+        after.append(True)
+        store.add_receipts([receipt(3)])
+
+    writes: list[Callable[[], object]] = [lambda: store.begin_invocation(invocation(1)), too_much[filling], late]
+    assert refused_with(lambda: store.together(writes)) is ErrorCode.SERVICE_STORE
+    assert after == [], "nothing is tried after it"
+    assert store.pending_invocations() == []
+    assert store.receipts(b"b" * 32, limit=9) == []
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert store.together([late]) == [None], "and the store lives on"
+    assert store.receipts(b"b" * 32, limit=9) == [receipt(3)]
+    store.close()

@@ -202,6 +202,58 @@ def test_a_peer_that_does_not_take_its_answer_is_left(tmp_path: Path) -> None:
         assert len(read_all(endpoint)) < 512_000
 
 
+def test_an_answer_that_is_taken_in_parts_arrives_whole(tmp_path: Path) -> None:
+    """The first part goes without a deadline, the rest from where that ended; then the connection goes on."""
+    big = wire.ReceiptsAnswer(receipts=tuple(number.to_bytes(2, "big") * 2000 for number in range(128)))
+    expected = wire.encode_message(big)
+    limits = ServerLimits(write_s=20)
+    with serving(tmp_path / "s", lambda _: big, limits) as running, running.dial() as endpoint:
+        for _ in range(2):
+            endpoint.sendall(wire.encode_message(wire.ReceiptsRequest(first=0)))
+            assert endpoint.recv(1, socket.MSG_PEEK), "it has begun to send, and cannot go on"
+            received = b""
+            while len(received) < len(expected):
+                received += endpoint.recv(7919)
+            assert received == expected
+        assert running.counters.exact(Counter.DEADLINES_MISSED) == 0
+
+
+def test_a_request_that_comes_byte_by_byte_is_answered(tmp_path: Path) -> None:
+    """What came already is taken at once, the rest is waited for: at every place where a frame can be cut."""
+    frame = wire.encode_message(wire.ReceiptsRequest(first=1 << 20))
+    asked: list[wire.Message] = []
+
+    def noted(message: wire.Message) -> wire.Message:
+        asked.append(message)
+        return STATUS
+
+    with serving(tmp_path / "s", noted, ServerLimits()) as running, running.dial() as endpoint:
+        for cut in range(1, len(frame)):
+            endpoint.sendall(frame[:cut])
+            time.sleep(0.002)  # usually long enough for the server to meet the cut
+            endpoint.sendall(frame[cut:])
+            head = parse_head(endpoint.recv(HEAD_BYTES, socket.MSG_WAITALL))
+            answered = wire.decode_message(head, endpoint.recv(head.payload_bytes, socket.MSG_WAITALL))
+            assert answered == STATUS
+        endpoint.sendall(frame * 3)  # and three that came before the first was read
+        for _ in range(3):
+            head = parse_head(endpoint.recv(HEAD_BYTES, socket.MSG_WAITALL))
+            assert endpoint.recv(head.payload_bytes, socket.MSG_WAITALL)
+    assert asked == [wire.ReceiptsRequest(first=1 << 20)] * (len(frame) + 2)
+
+
+def test_half_a_payload_is_counted(tmp_path: Path) -> None:
+    frame = wire.encode_message(wire.ReceiptsRequest(first=1 << 20))
+    for cut in (HEAD_BYTES, HEAD_BYTES + 1):
+        with serving(tmp_path / f"s{cut}", answer) as running:
+            with running.dial() as endpoint:
+                endpoint.sendall(frame[:cut])
+                endpoint.shutdown(socket.SHUT_WR)
+                assert read_all(endpoint) == b""
+            assert running.counters.exact(Counter.FRAMES_HALF) == 1
+            assert running.counters.exact(Counter.REQUESTS) == 0
+
+
 def test_every_request_has_a_lane_and_an_answer() -> None:
     assert {kind for kind in FrameType if kind < 0x20} == set(LANE_OF)
     assert encode_frame(FrameType.STATUS, b"")
