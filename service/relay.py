@@ -13,7 +13,7 @@ from typing import Final
 from pcrgate.errors import ErrorCode, UsageError
 from service.addresses import Address, listen
 
-KMS_HOST: Final = re.compile(r"kms(?:-fips)?\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws\.com(?:\.cn)?")
+KMS_HOST: Final = re.compile(r"kms(?:-fips)?\.[a-z]{2}(?:-[a-z]+)+-[0-9]\.amazonaws\.com(?:\.cn)?")
 """Hosts that a relay may reach in production."""
 
 CHUNK_BYTES: Final = 64 << 10

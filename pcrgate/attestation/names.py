@@ -18,7 +18,7 @@ _ROOT_NAME: Final = re.compile(r"([a-z][a-z0-9-]*)\.nitro-enclaves")
 _REGIONAL: Final = re.compile(r"[0-9a-f]{1,32}\.")
 _ZONAL: Final = re.compile(r"[0-9a-f]{1,32}\.zonal\.")
 _AUTHORITY: Final = re.compile(r"[0-9a-f]{1,32}\.(?:zonal\.)?")
-_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]+)+-\d{1,2}")
+_REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]+)+-[0-9]{1,2}")
 """A Region's name: two letters in front, or more as in eusc-de-east-1."""
 
 _LEAF_DOMAIN: Final = "aws"
