@@ -7,15 +7,15 @@ from typing import Final, Protocol, Self, TypeVar
 
 import httpx
 
-from pcrgate.client.attesting import Attested, attesting
-from pcrgate.client.auditing import chain_of
-from pcrgate.client.client import RESULT_WAIT_S, Ledgers, asked_in, wall_clock_ms
-from pcrgate.client.conversation import Conversation, conversing
+from pcrgate.client.agent_flows import AgentFlows, asked_in, wall_clock_ms
+from pcrgate.client.attesting import Attested
+from pcrgate.client.client import RESULT_WAIT_S
+from pcrgate.client.conversation import Conversation
 from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
 from pcrgate.client.outcome import Outcome
-from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
+from pcrgate.client.transport import TIMEOUT_S, Gathered, Tries, base_url, headers_for, no_cookies
 from pcrgate.client.trust import TrustPolicy
-from pcrgate.client.work import Action, Tensor, action_request, inference_request, read_outputs
+from pcrgate.client.work import Action, Tensor, inference_request, read_outputs
 from pcrgate.envelope.session_agent import GrantKey
 from pcrgate.envelope.session_limits import SessionLimits
 from pcrgate.receipts.verification import VerifiedReceipt
@@ -52,41 +52,30 @@ class AsyncClient:
         Raises:
             UsageError: ``usage-arguments`` for an address that cannot be used.
         """
-        self._trust: Final = trust
-        self._agent_id: Final = agent_id
-        self._key: Final = agent_key
+        self._flows: Final = AgentFlows(trust=trust, agent_id=agent_id, key=agent_key, now_ms=now_ms)
         self._token: Final = token
-        self._now_ms: Final = now_ms
         self._sleep: Final = sleep
-        self._ledgers: Final = Ledgers()
         self._http: Final = httpx.AsyncClient(
-            base_url=base_url(url), transport=transport, timeout=TIMEOUT_S, trust_env=False, verify=verify
+            base_url=base_url(url),
+            transport=transport,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=verify,
+            cookies=no_cookies(),
         )
 
     async def attest(self) -> Attested:
         """Return the enclave, as :meth:`pcrgate.client.client.Client.attest`."""
-        return await self._run(attesting(self._trust, self._now_ms()))
+        return await self._run(self._flows.attested())
 
     async def session(self, limits: SessionLimits | None = None) -> "AsyncSession":
         """Return a session, as :meth:`pcrgate.client.client.Client.session`."""
-
-        async def open_again(resumes: bytes) -> Conversation:
-            return await self._conversation(limits, resumes)
-
-        conversation = await self._conversation(limits, b"")
-        return AsyncSession(conversation, run=self._run, now_ms=self._now_ms, sign=self._signed, resume=open_again)
-
-    async def _conversation(self, limits: SessionLimits | None, resumes: bytes) -> Conversation:
-        attested = await self.attest()
-        flow = conversing(
-            attested, self._ledgers.of(attested), agent_id=self._agent_id, key=self._key, limits=limits,
-            now_ms=self._now_ms, resumes=resumes,
-        )  # fmt: skip
-        return await self._run(flow)
+        conversation = await self._run(self._flows.conversation(limits))
+        return AsyncSession(conversation, run=self._run, flows=self._flows, limits=limits)
 
     async def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """Return the whole chain, as :meth:`pcrgate.client.client.Client.receipts`."""
-        return await self._run(chain_of(self._ledgers.of(await self.attest())))
+        return await self._run(self._flows.receipts())
 
     async def close(self) -> None:
         """Close connections."""
@@ -100,9 +89,6 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _signed(self, action: Action) -> bytes:
-        return action_request(action, agent=self._agent_id, key=self._key, now_ms=self._now_ms())
-
     async def _run(self, flow: Flow[_T]) -> _T:
         try:
             request = next(flow)
@@ -113,19 +99,19 @@ class AsyncClient:
             return value
 
     async def _carry(self, request: Request) -> Reply:
-        tries = 0
+        tries = Tries(request)
+        if request.pause_s:
+            await self._sleep(request.pause_s)
         while True:
-            tries += 1
             try:
                 reply = await self._once(request)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                pause = pause_s(request, None, tries)
-                if pause is None:
-                    raise unreachable(error) from error
+                pause = tries.failed(error)
             else:
-                pause = pause_s(request, reply, tries)
-                if pause is None:
+                again = tries.answered(reply)
+                if again is None:
                     return reply
+                pause = again
             await self._sleep(pause)
 
     async def _once(self, request: Request) -> Reply:
@@ -148,17 +134,15 @@ class AsyncSession:
         conversation: Conversation,
         *,
         run: AsyncRunner,
-        now_ms: Callable[[], int],
-        sign: Callable[[Action], bytes],
-        resume: Callable[[bytes], Awaitable[Conversation]],
+        flows: AgentFlows,
+        limits: SessionLimits | None,
     ) -> None:
         """Take a session that is open; :meth:`AsyncClient.session` makes it."""
         self._conversation = conversation
         self._earlier: Final[list[Conversation]] = []
         self._run: Final = run
-        self._now_ms: Final = now_ms
-        self._sign: Final = sign
-        self._resume: Final = resume
+        self._flows: Final = flows
+        self._limits: Final = limits
 
     @property
     def session_id(self) -> bytes:
@@ -172,13 +156,13 @@ class AsyncSession:
 
     async def resume(self) -> None:
         """Go on with the session on another boot, as :meth:`pcrgate.client.client.Session.resume`."""
-        conversation = await self._resume(self.session_id)
+        conversation = await self._run(self._flows.conversation(self._limits, self.session_id))
         self._earlier.append(self._conversation)
         self._conversation = conversation
 
     async def validate(self, action: Action, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return the report on an action, as :meth:`pcrgate.client.client.Session.validate`."""
-        return await self._repeated("validate", self._sign(action), wait_s)
+        return await self._repeated("validate", self._flows.signed(action), wait_s)
 
     async def infer(
         self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S
@@ -195,18 +179,19 @@ class AsyncSession:
 
     async def invoke(self, workload: str, request: bytes, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return what any workload makes of a request, as :meth:`pcrgate.client.client.Session.invoke`."""
-        return await self._run(self._conversation.invoke(workload, request, now_ms=self._now_ms(), deadline_s=wait_s))
+        flow = self._conversation.invoke(workload, request, now_ms=self._flows.now_ms(), deadline_s=wait_s)
+        return await self._run(flow)
 
     async def result(self, result_id: str, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return a late result, as :meth:`pcrgate.client.client.Session.result`."""
         of = asked_in(result_id, self._conversation, self._earlier)
-        return await self._run(of.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+        return await self._run(of.result(result_id, now_ms=self._flows.now_ms(), deadline_s=wait_s))
 
     async def end(self) -> VerifiedReceipt:
         """End the session, as :meth:`pcrgate.client.client.Session.end`."""
         for one in self._earlier:
             one.forget()
-        return await self._run(self._conversation.end(now_ms=self._now_ms()))
+        return await self._run(self._conversation.end(now_ms=self._flows.now_ms()))
 
     async def __aenter__(self) -> Self:
         return self

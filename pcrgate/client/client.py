@@ -4,21 +4,20 @@ Everything that decides is in flows; here they are driven over HTTP.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
 import httpx
 
-from pcrgate.client.attesting import Attested, attesting
-from pcrgate.client.auditing import chain_of
-from pcrgate.client.conversation import Conversation, conversing
+from pcrgate.client.agent_flows import AgentFlows, asked_in, wall_clock_ms
+from pcrgate.client.attesting import Attested
+from pcrgate.client.conversation import Conversation
 from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
-from pcrgate.client.ledger import Ledger
 from pcrgate.client.outcome import Outcome
-from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, headers_for, pause_s, unreachable
+from pcrgate.client.transport import TIMEOUT_S, Gathered, Tries, base_url, headers_for, no_cookies
 from pcrgate.client.trust import TrustPolicy
-from pcrgate.client.work import Action, Tensor, action_request, inference_request, read_outputs
+from pcrgate.client.work import Action, Tensor, inference_request, read_outputs
 from pcrgate.envelope.session_agent import GrantKey
 from pcrgate.envelope.session_limits import SessionLimits
 from pcrgate.receipts.verification import VerifiedReceipt
@@ -27,29 +26,6 @@ RESULT_WAIT_S: Final = 60.0
 """How long a result is waited for unless told otherwise."""
 
 _T = TypeVar("_T")
-
-
-def wall_clock_ms() -> int:
-    """Return milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-class Ledgers:
-    """Hold one ledger a boot, so that receipts of all sessions of a boot are held to each other."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._by_boot: Final[dict[bytes, Ledger]] = {}
-
-    def of(self, attested: Attested) -> Ledger:
-        """Return the ledger of a boot."""
-        boot_id = attested.identity.statement.boot_id
-        return self._by_boot.setdefault(boot_id, Ledger(attested.identity))
-
-
-def asked_in(result_id: str, current: Conversation, earlier: Sequence[Conversation]) -> Conversation:
-    """Return the conversation of a session that a result is of; the current one when it is of none."""
-    return next((one for one in earlier if one.knows(result_id)), current)
 
 
 class Runner(Protocol):
@@ -93,15 +69,16 @@ class Client:
         Raises:
             UsageError: ``usage-arguments`` for an address that cannot be used.
         """
-        self._trust: Final = trust
-        self._agent_id: Final = agent_id
-        self._key: Final = agent_key
+        self._flows: Final = AgentFlows(trust=trust, agent_id=agent_id, key=agent_key, now_ms=now_ms)
         self._token: Final = token
-        self._now_ms: Final = now_ms
         self._sleep: Final = sleep
-        self._ledgers: Final = Ledgers()
         self._http: Final = httpx.Client(
-            base_url=base_url(url), transport=transport, timeout=TIMEOUT_S, trust_env=False, verify=verify
+            base_url=base_url(url),
+            transport=transport,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=verify,
+            cookies=no_cookies(),
         )
 
     def attest(self) -> Attested:
@@ -111,7 +88,7 @@ class Client:
             EvidenceError: whatever the evidence is refused with, ``trust-manifest`` among it.
             PcrgateError: see :func:`pcrgate.client.attesting.attesting`.
         """
-        return self._run(attesting(self._trust, self._now_ms()))
+        return self._run(self._flows.attested())
 
     def session(self, limits: SessionLimits | None = None) -> "Session":
         """Return a session with an enclave that was appraised just now.
@@ -122,21 +99,8 @@ class Client:
         Raises:
             PcrgateError: as :meth:`attest`, or see :func:`pcrgate.client.conversation.conversing`.
         """
-
-        def open_again(resumes: bytes) -> Conversation:
-            return self._conversation(limits, resumes)
-
-        return Session(
-            self._conversation(limits, b""), run=self._run, now_ms=self._now_ms, sign=self._signed, resume=open_again
-        )
-
-    def _conversation(self, limits: SessionLimits | None, resumes: bytes) -> Conversation:
-        attested = self.attest()
-        flow = conversing(
-            attested, self._ledgers.of(attested), agent_id=self._agent_id, key=self._key, limits=limits,
-            now_ms=self._now_ms, resumes=resumes,
-        )  # fmt: skip
-        return self._run(flow)
+        conversation = self._run(self._flows.conversation(limits))
+        return Session(conversation, run=self._run, flows=self._flows, limits=limits)
 
     def receipts(self) -> tuple[VerifiedReceipt, ...]:
         """Return every receipt of the current boot, once they are one chain without a gap.
@@ -144,7 +108,7 @@ class Client:
         Raises:
             ReceiptError: ``receipt-gap``, ``receipt-chain``, or what a receipt is refused with.
         """
-        return self._run(chain_of(self._ledgers.of(self.attest())))
+        return self._run(self._flows.receipts())
 
     def close(self) -> None:
         """Close connections."""
@@ -158,9 +122,6 @@ class Client:
     ) -> None:
         self.close()
 
-    def _signed(self, action: Action) -> bytes:
-        return action_request(action, agent=self._agent_id, key=self._key, now_ms=self._now_ms())
-
     def _run(self, flow: Flow[_T]) -> _T:
         try:
             request = next(flow)
@@ -171,20 +132,19 @@ class Client:
             return value
 
     def _carry(self, request: Request) -> Reply:
-        tries = 0
+        tries = Tries(request)
+        if request.pause_s:
+            self._sleep(request.pause_s)
         while True:
-            tries += 1
-            reply = None
             try:
                 reply = self._once(request)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                pause = pause_s(request, None, tries)
-                if pause is None:
-                    raise unreachable(error) from error
+                pause = tries.failed(error)
             else:
-                pause = pause_s(request, reply, tries)
-                if pause is None:
+                again = tries.answered(reply)
+                if again is None:
                     return reply
+                pause = again
             self._sleep(pause)
 
     def _once(self, request: Request) -> Reply:
@@ -207,17 +167,15 @@ class Session:
         conversation: Conversation,
         *,
         run: Runner,
-        now_ms: Callable[[], int],
-        sign: Callable[[Action], bytes],
-        resume: Callable[[bytes], Conversation],
+        flows: AgentFlows,
+        limits: SessionLimits | None,
     ) -> None:
         """Take a session that is open; :meth:`Client.session` makes it."""
         self._conversation = conversation
         self._earlier: Final[list[Conversation]] = []
         self._run: Final = run
-        self._now_ms: Final = now_ms
-        self._sign: Final = sign
-        self._resume: Final = resume
+        self._flows: Final = flows
+        self._limits: Final = limits
 
     @property
     def session_id(self) -> bytes:
@@ -240,7 +198,7 @@ class Session:
                 ``service-not-found`` when the service has no ticket; a new session is the way on.
             PcrgateError: as :meth:`Client.session`.
         """
-        conversation = self._resume(self.session_id)
+        conversation = self._run(self._flows.conversation(self._limits, self.session_id))
         self._earlier.append(self._conversation)
         self._conversation = conversation
 
@@ -254,7 +212,7 @@ class Session:
             WorkloadRefusalError: with the code of the rule that it breaks.
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
         """
-        return self._repeated("validate", self._sign(action), wait_s)
+        return self._repeated("validate", self._flows.signed(action), wait_s)
 
     def infer(self, model: str, inputs: Mapping[str, Tensor], *, wait_s: float = RESULT_WAIT_S) -> dict[str, Tensor]:
         """Return what a model makes of inputs; the receipt is the last of ``receipts``.
@@ -281,7 +239,7 @@ class Session:
             SessionLostError: when the enclave does not know the session; :meth:`resume` goes on with it.
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.invoke`.
         """
-        return self._run(self._conversation.invoke(workload, request, now_ms=self._now_ms(), deadline_s=wait_s))
+        return self._run(self._conversation.invoke(workload, request, now_ms=self._flows.now_ms(), deadline_s=wait_s))
 
     def result(self, result_id: str, *, wait_s: float = RESULT_WAIT_S) -> Outcome:
         """Return what came of a request whose result was not there in time.
@@ -290,7 +248,7 @@ class Session:
             PcrgateError: see :meth:`pcrgate.client.conversation.Conversation.result`.
         """
         of = asked_in(result_id, self._conversation, self._earlier)
-        return self._run(of.result(result_id, now_ms=self._now_ms(), deadline_s=wait_s))
+        return self._run(of.result(result_id, now_ms=self._flows.now_ms(), deadline_s=wait_s))
 
     def end(self) -> VerifiedReceipt:
         """End the session; its keys are wiped on both sides.
@@ -300,7 +258,7 @@ class Session:
         """
         for one in self._earlier:
             one.forget()
-        return self._run(self._conversation.end(now_ms=self._now_ms()))
+        return self._run(self._conversation.end(now_ms=self._flows.now_ms()))
 
     def __enter__(self) -> Self:
         return self

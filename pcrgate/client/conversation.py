@@ -37,6 +37,9 @@ REPORT_LABEL: Final = b"pcrgate/report/v1"
 WAIT_S: Final = 30
 """How long the service is asked to wait with an answer for a result."""
 
+POLL_LEAST_S: Final = 0.25
+"""Shortest pause before a result that was pending is asked for again, whatever the service says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
@@ -112,7 +115,7 @@ class Conversation:
                     ErrorCode.RECEIPT_MISMATCH, "the result is that of an earlier request, expected a new one"
                 )
             self._sent[result_id] = _Sent(sequence=sealed.sequence, content=content)
-        return (yield from self._until_ended(result_id, answer, now_ms, deadline_s))
+        return (yield from self._until_ended(result_id, reply, answer, now_ms, deadline_s))
 
     def result(self, result_id: str, *, now_ms: int, deadline_s: float) -> Flow[Outcome]:
         """Return what came of an earlier request of this session.
@@ -131,15 +134,18 @@ class Conversation:
         if not known:
             raise ClientError(ErrorCode.CLIENT_ANSWER, "no such result in this session, expected an id of one")
         reply = yield _ask_result(result_id, deadline_s)
-        return (yield from self._until_ended(result_id, fields_of(reply, "state"), now_ms, deadline_s))
+        return (yield from self._until_ended(result_id, reply, fields_of(reply, "state"), now_ms, deadline_s))
 
-    def _until_ended(self, result_id: str, answer: dict[str, Any], now_ms: int, deadline_s: float) -> Flow[Outcome]:
+    def _until_ended(
+        self, result_id: str, reply: Reply, answer: dict[str, Any], now_ms: int, deadline_s: float
+    ) -> Flow[Outcome]:
         end = time.monotonic() + deadline_s
         while answer["state"] == "pending":
             left = end - time.monotonic()
             if left <= 0:
                 raise PendingError(result_id)
-            reply: Reply = yield _ask_result(result_id, left)
+            pause_s = min(max(reply.retry_after_s or 0.0, POLL_LEAST_S), left)
+            reply = yield _ask_result(result_id, left - pause_s, pause_s)
             answer = fields_of(reply, "state")
         if answer["state"] == "done":
             return self._opened(result_id, answer, now_ms)
@@ -293,9 +299,9 @@ def _refusal_in(plaintext: bytes) -> tuple[ErrorCode, str] | None:
     return refusal.code, refusal.message
 
 
-def _ask_result(result_id: str, wait_s: float) -> Request:
+def _ask_result(result_id: str, wait_s: float, pause_s: float = 0.0) -> Request:
     headers = {"Prefer": f"wait={_wait_s(wait_s)}"}
-    return Request(method="GET", path=f"/v1/results/{result_id}", headers=headers, repeatable=True)
+    return Request(method="GET", path=f"/v1/results/{result_id}", headers=headers, repeatable=True, pause_s=pause_s)
 
 
 def _wait_s(deadline_s: float) -> int:

@@ -32,6 +32,7 @@ class Request:
         body: JSON; None for no body.
         headers: beside authorization.
         repeatable: whether sending it a second time has no second effect.
+        pause_s: how long to wait before it is sent.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Request:
     body: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

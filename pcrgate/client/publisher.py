@@ -1,6 +1,7 @@
 """Put a release where enclaves find it: sealed files in parts, going on after a break, and the signed manifest."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from io import BufferedReader
 from types import TracebackType
@@ -8,8 +9,8 @@ from typing import Final, Self
 
 import httpx
 
-from pcrgate.client.exchange import Reply, fields_of
-from pcrgate.client.transport import TIMEOUT_S, Gathered, base_url, unreachable
+from pcrgate.client.exchange import Reply, Request, fields_of
+from pcrgate.client.transport import TIMEOUT_S, Gathered, Tries, base_url, headers_for, no_cookies, unreachable
 from pcrgate.errors import ClientError, ErrorCode
 from pcrgate.manifest.signature import parse_manifest
 
@@ -24,20 +25,30 @@ class Publisher:
     """Speak with a service as a publisher. A context manager."""
 
     def __init__(
-        self, url: str, *, token: str, transport: httpx.BaseTransport | None = None, verify: bool | str = True
+        self,
+        url: str,
+        *,
+        token: str,
+        transport: httpx.BaseTransport | None = None,
+        verify: bool | str = True,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take the address and the publisher's token; nothing is sent yet.
+
+        ``transport``, ``verify`` and ``sleep`` are those of :class:`pcrgate.client.client.Client`.
 
         Raises:
             UsageError: ``usage-arguments`` for an address that cannot be used.
         """
+        self._token: Final = token
+        self._sleep: Final = sleep
         self._http: Final = httpx.Client(
             base_url=base_url(url),
-            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
             transport=transport,
             timeout=TIMEOUT_S,
             trust_env=False,
             verify=verify,
+            cookies=no_cookies(),
         )
 
     def put_artifact(self, file: BufferedReader, *, progress: Callable[[int], None] = lambda _: None) -> str:
@@ -64,7 +75,7 @@ class Publisher:
                 file.seek(offset)
                 part = file.read(PART_BYTES)
                 said = f"bytes {offset}-{offset + len(part) - 1}/{total}" if part else f"bytes */{total}"
-                fields_of(self._sent("PUT", path, part, {"Content-Range": said}))
+                fields_of(self._sent("PUT", path, part, {"Content-Range": said})[0])
             except httpx.HTTPError as error:
                 breaks = breaks + 1
                 if breaks > BREAKS_MAX:
@@ -83,7 +94,7 @@ class Publisher:
         """
         epoch = parse_manifest(signed).claims().epoch
         try:
-            fields_of(self._sent("PUT", f"/v1/manifests/{epoch}", signed, {}))
+            fields_of(self._sent("PUT", f"/v1/manifests/{epoch}", signed, {})[0])
         except httpx.HTTPError as error:
             raise unreachable(error) from error
         return epoch
@@ -101,19 +112,26 @@ class Publisher:
         self.close()
 
     def _received(self, path: str) -> tuple[int, bool]:
-        answer = self._http.head(path)
-        text = answer.headers.get("upload-offset", "")
-        if answer.status_code not in {200, 204} or not text.isdigit():
+        answer, headers = self._sent("HEAD", path, b"", {})
+        text = headers.get("upload-offset", "")
+        if answer.status not in {200, 204} or not text.isascii() or not text.isdigit():
             # A HEAD has no body to say why; the same question as a PUT has.
-            fields_of(self._sent("PUT", path, b"", {"Content-Range": "bytes */1"}))
+            fields_of(self._sent("PUT", path, b"", {"Content-Range": "bytes */1"})[0])
             raise ClientError(
                 ErrorCode.CLIENT_ANSWER, "an answer does not say what was received, expected Upload-Offset"
             )
-        return int(text), answer.status_code == 200
+        return int(text), answer.status == 200
 
-    def _sent(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> Reply:
-        with self._http.stream(method, path, content=content, headers=headers) as answer:
-            gathered = Gathered(answer.status_code, answer.headers)
-            for piece in answer.iter_raw():
-                gathered.add(piece)
-        return gathered.reply()
+    def _sent(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> tuple[Reply, httpx.Headers]:
+        """Return what came; all that is sent here has one effect, so it is sent again when the service says when."""
+        request = Request(method=method, path=path, headers=headers, repeatable=True)
+        tries = Tries(request)
+        while True:
+            with self._http.stream(method, path, content=content, headers=headers_for(request, self._token)) as answer:
+                gathered = Gathered(answer.status_code, answer.headers)
+                for piece in answer.iter_raw():
+                    gathered.add(piece)
+            pause = tries.answered(gathered.reply())
+            if pause is None:
+                return gathered.reply(), answer.headers
+            self._sleep(pause)

@@ -1,6 +1,12 @@
-"""Carry requests over HTTP: answers bounded, repeats only of what is safe to repeat, redirects never followed."""
+"""Carry requests over HTTP: answers bounded in length and time, repeats only of what is safe to repeat.
 
-from collections.abc import Mapping
+Redirects are never followed, cookies never kept, and a body is read as it came: whatever encoding it claims to have.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,12 +18,18 @@ from pcrgate.errors import ClientError, ErrorCode, UsageError
 TIMEOUT_S: Final = 60.0
 """Longest silence of the service: above what it is asked to wait for a result."""
 
+BODY_TIMEOUT_S: Final = 60.0
+"""Longest from an answer's head to the end of its body: two megabytes over a slow line, and no drip without end."""
+
 TRIES: Final = 4
 """How often a repeatable request is sent at most."""
 
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_MOST_S: Final = 5.0
-"""Pauses double from the first to the longest; a longer Retry-After is cut to it."""
+"""Pauses double from the first to the longest where the service does not say how long."""
+
+PATIENCE_S: Final = 10.0
+"""Longest Retry-After that is waited for; of a longer one the caller is told at once, instead of asking too early."""
 
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 
@@ -41,27 +53,46 @@ def headers_for(request: Request, token: str) -> dict[str, str]:
     return {**request.headers, "Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
 
 
-def pause_s(request: Request, reply: Reply | None, tries: int) -> float | None:
+def no_cookies() -> CookieJar:
+    """Return a jar that takes nothing: a parent has no means to mark an agent."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+
+
+def chance() -> float:
+    """Return a number from 0 to 1."""
+    return secrets.randbelow(1001) / 1000
+
+
+def pause_s(request: Request, reply: Reply | None, tries: int, jitter: Callable[[], float] = chance) -> float | None:
     """Return how long to wait before the next try; None when there is none.
+
+    That is never less than Retry-After, and up to half as much more, so that agents who were sent away together do not
+    come again together.
 
     Args:
         request: that was sent.
         reply: what came; None when nothing did.
         tries: how often it was sent.
+        jitter: a number from 0 to 1, by chance.
     """
     again = request.repeatable and (reply is None or reply.status in _AGAIN)
     if not again or tries >= TRIES:
         return None
     asked = reply.retry_after_s if reply is not None else None
-    return min(asked if asked is not None else PAUSE_FIRST_S * 2 ** (tries - 1), PAUSE_MOST_S)
+    if asked is not None and asked > PATIENCE_S:
+        return None
+    least = asked if asked is not None else min(PAUSE_FIRST_S * 2 ** (tries - 1), PAUSE_MOST_S)
+    return least * (1 + jitter() / 2)
 
 
 class Gathered:
-    """Gather an answer, no more of it than the limit."""
+    """Gather an answer, no more of it than the limit, and for no longer."""
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the head of the answer."""
+    def __init__(self, status: int, headers: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the head of the answer, and a clock in seconds that never goes back."""
         self._status: Final = status
+        self._clock: Final = clock
+        self._end_s: Final = clock() + BODY_TIMEOUT_S
         self._body: Final = bytearray()
         text = headers.get("retry-after", "")
         self._retry_after_s = float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
@@ -70,15 +101,44 @@ class Gathered:
         """Take a piece of the body.
 
         Raises:
-            ClientError: ``client-answer`` beyond the limit.
+            ClientError: ``client-answer`` beyond the limit, ``client-transport`` when the body takes too long.
         """
         self._body.extend(piece)
+        if self._clock() > self._end_s:
+            raise ClientError(
+                ErrorCode.CLIENT_TRANSPORT, f"an answer took longer than {BODY_TIMEOUT_S:g} s, expected it sooner"
+            )
         if len(self._body) > ANSWER_MAX_BYTES:
             raise ClientError(ErrorCode.CLIENT_ANSWER, f"an answer is longer than {ANSWER_MAX_BYTES} bytes")
 
     def reply(self) -> Reply:
         """Return the answer."""
         return Reply(status=self._status, body=bytes(self._body), retry_after_s=self._retry_after_s)
+
+
+class Tries:
+    """Count the tries of one request, and say how long to wait before the next."""
+
+    def __init__(self, request: Request) -> None:
+        """Begin with none."""
+        self._request: Final = request
+        self._tries = 0
+
+    def failed(self, error: httpx.HTTPError | httpx.InvalidURL) -> float:
+        """Return how long to wait after a try without an answer.
+
+        Raises:
+            ClientError: ``client-transport`` when it was the last one.
+        """
+        pause = self.answered(None)
+        if pause is None:
+            raise unreachable(error) from error
+        return pause
+
+    def answered(self, reply: Reply | None) -> float | None:
+        """Return how long to wait after an answer; None when it counts."""
+        self._tries += 1
+        return pause_s(self._request, reply, self._tries)
 
 
 def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ClientError:

@@ -1,7 +1,9 @@
 """A parent that lies to the agent: whatever it changes, swaps, replays or withholds, it can only deny service."""
 
 import base64
+import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pcrgate.attestation.anchors import AWS_ROOTS
 from pcrgate.client.client import Client
+from pcrgate.client.outcome import PendingError
 from pcrgate.client.trust import TrustedManifests, TrustedPublisher, TrustPolicy
 from pcrgate.client.work import Action
 from pcrgate.envelope.session_identity import BootKeys, parse_identity
@@ -42,7 +45,11 @@ class HostileParent(httpx.BaseTransport):
         answer = self._inner.handle_request(request)
         answer.read()
         made = self._change(request, answer) or answer
-        kept = {name: made.headers[name] for name in ("Retry-After", "Location") if name in made.headers}
+        kept = {
+            name: made.headers[name]
+            for name in ("Retry-After", "Location", "Set-Cookie", "Content-Encoding")
+            if name in made.headers
+        }
         return httpx.Response(made.status_code, headers=kept, stream=httpx.ByteStream(made.content))
 
     def close(self) -> None:
@@ -202,6 +209,7 @@ def test_an_identity_without_its_key_in_the_evidence_is_refused(stage: ClientSta
         (changing("/v1/receipts", receipts=lambda all_of: all_of[1:]), ErrorCode.RECEIPT_GAP),
         (changing("/v1/receipts", receipts=lambda all_of: all_of[:1] + all_of[2:]), ErrorCode.RECEIPT_GAP),
         (changing("/v1/receipts", receipts=lambda all_of: all_of[:1] * 2), ErrorCode.RECEIPT_CHAIN),
+        (changing("/v1/receipts", receipts=lambda all_of: all_of[::-1]), ErrorCode.RECEIPT_GAP),
         (changing("/v1/receipts", receipts=[]), ErrorCode.RECEIPT_GAP),
         (changing("/v1/receipts", receipts="none"), ErrorCode.CLIENT_ANSWER),
     ],
@@ -286,6 +294,43 @@ def test_answers_of_no_form_are_refused(stage: ClientStage, answer: httpx.Respon
     assert caught.value.code is expected
     assert caught.value.message.isprintable()
     assert len(parent.sent) == 1  # no redirect was followed
+
+
+def test_a_parent_has_no_cookie_to_mark_an_agent_with(stage: ClientStage) -> None:
+    def marking(_request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        return httpx.Response(answer.status_code, headers={"Set-Cookie": "mark=7; Path=/"}, content=answer.content)
+
+    parent = HostileParent(marking)
+    with stage.client(transport=parent) as client:
+        client.attest()
+        client.attest()
+    assert len(parent.sent) == 4
+    assert not [request for request in parent.sent if "cookie" in request.headers]
+
+
+def test_a_body_is_never_unpacked(stage: ClientStage) -> None:
+    """What would be a problem of a known code once unpacked is not even JSON as it came."""
+    packed = gzip.compress(json.dumps({"code": "session-hello", "detail": "unpacked"}).encode())
+
+    def bomb(_request: httpx.Request, _answer: httpx.Response) -> httpx.Response:
+        made = httpx.Response(403, content=packed)
+        made.headers["Content-Encoding"] = "gzip"
+        return made
+
+    assert refusal(stage, bomb)[0] is ErrorCode.CLIENT_ANSWER
+
+
+def test_a_result_that_stays_pending_is_not_asked_for_in_a_loop(stage: ClientStage) -> None:
+    pending = {"result_id": "5f" * 16, "state": "pending"}
+
+    def later(request: httpx.Request, _answer: httpx.Response) -> httpx.Response | None:
+        asks = request.url.path.endswith("/invocations") or "/v1/results/" in request.url.path
+        return httpx.Response(202, json=pending) if asks else None
+
+    parent = HostileParent(later)
+    with stage.client(transport=parent, sleep=time.sleep) as client, pytest.raises(PendingError):
+        client.session().validate(QUERY, wait_s=0.6)
+    assert sum("/v1/results/" in path for _, path in parent.paths()) <= 3
 
 
 def test_only_what_is_safe_to_repeat_is_repeated(stage: ClientStage) -> None:

@@ -62,7 +62,9 @@ class Fleet:
 
 def begun(client: Client, session: Session) -> tuple[Flow[Outcome], Request]:
     """Return an invocation up to its first request."""
-    flow = session._conversation.invoke("validate", client._signed(QUERY), now_ms=client._now_ms(), deadline_s=60)
+    flow = session._conversation.invoke(
+        "validate", client._flows.signed(QUERY), now_ms=client._flows.now_ms(), deadline_s=60
+    )
     return flow, next(flow)
 
 

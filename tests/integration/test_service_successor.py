@@ -103,7 +103,7 @@ def test_what_cannot_go_on_says_why(stage: ProcessStage, client: Client) -> None
         with pytest.raises(RemoteRefusalError) as caught:
             session.validate(QUERY)
         assert caught.value.code is code
-    client._trust = stage.trust().__class__(  # type: ignore[misc]  # an agent that trusts the first boot's image only
+    client._flows._trust = stage.trust().__class__(  # type: ignore[misc]  # an agent that trusts the first boot's image only
         roots=stage.trust().roots, pcr0=(stage.pcr0.__class__(bytes([9]) * 48),), manifest=stage.trust().manifest
     )
     with pytest.raises(PcrgateError) as refused:
@@ -163,7 +163,9 @@ def test_a_kill_of_the_parent_under_load_loses_nothing_acknowledged(stage: Proce
 
 def sealed_post(stage: ProcessStage, session: Session, client: Client) -> bytes:
     """Return a whole request that invokes, as bytes."""
-    flow = session._conversation.invoke("validate", client._signed(QUERY), now_ms=client._now_ms(), deadline_s=30)
+    flow = session._conversation.invoke(
+        "validate", client._flows.signed(QUERY), now_ms=client._flows.now_ms(), deadline_s=30
+    )
     request = next(flow)
     body = json.dumps(dict(request.body or {})).encode()
     lines = [

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pcrgate.client.agent_flows import wall_clock_ms
 from pcrgate.client.attesting import attesting
-from pcrgate.client.client import wall_clock_ms
 from pcrgate.client.conversation import Conversation, conversing
 from pcrgate.client.exchange import Flow, RemoteRefusalError, Reply, Request
 from pcrgate.client.ledger import Ledger

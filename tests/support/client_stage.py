@@ -3,7 +3,7 @@
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ class ClientStage:
         agent: str = "one",
         key: Ed25519PrivateKey = AGENT,
         transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = lambda _: None,
     ) -> Client:
         """Return a client of agent one that trusts what is right."""
         return Client(
@@ -64,7 +65,7 @@ class ClientStage:
             agent_key=key,
             token=self.service.tokens[Role.CALLER],
             transport=transport,
-            sleep=lambda _: None,
+            sleep=sleep,
         )
 
 
