@@ -148,7 +148,7 @@ def verify_command(
 def record(
     *,
     output: Annotated[str, typer.Option(metavar="FILE", help="Where to write; - is standard output.")] = "-",
-    device: Annotated[str, typer.Option(metavar="PATH", help="The NSM device.")] = str(NSM_DEVICE),
+    device: Annotated[str | None, typer.Option(metavar="PATH", help=f"The NSM device; else {NSM_DEVICE}.")] = None,
     software: Annotated[
         bool, typer.Option("--software", help="Ask a software NSM instead, with a development PKI of its own.")
     ] = False,
@@ -174,6 +174,8 @@ def record(
         "public_key": _public_key(public_key),
     }
     with contextlib.ExitStack() as stack:
+        if software and device is not None:
+            raise UsageError(ErrorCode.USAGE_ARGUMENTS, "--device and --software exclude each other, expected one")
         if software:
             measured = Sha384(secrets.token_bytes(48)) if pcr0 is None else Sha384.from_hex(pcr0)
             issuer = _development_pki(pki)
@@ -182,7 +184,7 @@ def record(
         elif pki is not None or pcr0 is not None:
             raise UsageError(ErrorCode.USAGE_ARGUMENTS, "--pki and --pcr0 belong to --software, expected it with them")
         else:
-            nsm = stack.enter_context(NsmDevice(Path(device)))
+            nsm = stack.enter_context(NsmDevice(NSM_DEVICE if device is None else Path(device)))
             roots = _roots(root_fingerprint)
         now_ms = time.time_ns() // 1_000_000
         recording = record_evidence(nsm, now_ms=now_ms, roots=roots, description=description, **fields)

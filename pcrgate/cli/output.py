@@ -80,6 +80,8 @@ def read_input(path: str, limit_bytes: int) -> bytes:
         UsageError: ``usage-file`` when the file cannot be read.
         PcrgateError: ``input-too-large`` when there is more than the limit.
     """
+    if not path:
+        raise UsageError(ErrorCode.USAGE_FILE, "the name of the file is empty, expected one, or - for standard input")
     name = "standard input" if path == STANDARD_INPUT else printable(path)
     try:
         if path == STANDARD_INPUT:

@@ -216,6 +216,8 @@ def test_record_writes_a_vector_that_verifies(tmp_path: Path) -> None:
     [
         (["--device", "missing-device"], 1, "nsm-device-missing"),
         (["--pcr0", PCR0.hex()], 2, "usage-arguments"),
+        (["--software", "--device", "missing-device"], 2, "usage-arguments"),
+        (["--software", "--public-key", ""], 2, "usage-file"),
         (["--software", "--output", "no-such-folder/x.json"], 2, "usage-file"),
         (["--software", "--root-fingerprint", "ab" * 32], 1, "root-unpinned"),
     ],
@@ -224,6 +226,12 @@ def test_record_says_what_is_wrong(words: list[str], returncode: int, code: str)
     done = run("record", *words)
     assert done.returncode == returncode
     assert done.stderr.decode().startswith(f"refused: {code}: ")
+
+
+def test_an_empty_file_name_is_said() -> None:
+    done = run("inspect", "")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"refused: usage-file: the name of the file is empty")
 
 
 ENTRIES = load_index("attestations")
