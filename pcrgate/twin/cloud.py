@@ -3,25 +3,34 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 
-_lock = threading.Lock()
-_users: list[object] = []
+
+@dataclass(slots=True)
+class _Users:
+    """How many use the state now."""
+
+    count: int = 0
+
+
+_lock: Final = threading.Lock()
+_users: Final = _Users()
 
 
 @contextmanager
 def shared_cloud() -> Iterator[None]:
     """Use moto's state; it is empty again once nobody uses it."""
-    user = object()
     with _lock:
-        _users.append(user)
+        _users.count += 1
     try:
         yield
     finally:
         with _lock:
-            _users.remove(user)
-            if not _users:
+            _users.count -= 1
+            if not _users.count:
                 BackendDict.reset()
                 reset_model_data()

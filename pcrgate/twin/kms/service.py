@@ -15,6 +15,7 @@ from pcrgate.twin.kms import (
     operations_replicas,
     operations_rotation,
     operations_signing,
+    operations_unsupported,
 )
 from pcrgate.twin.kms.call import Call, Resources
 from pcrgate.twin.kms.cms import ContentForm
@@ -24,7 +25,6 @@ from pcrgate.twin.kms.keyring import Keyring
 from pcrgate.twin.kms.policy_guard import TextOnlyGuard
 from pcrgate.twin.kms.randomness import Randomness, SystemRandomness
 from pcrgate.twin.kms.request_shape import check_request, operation_model
-from pcrgate.twin.kms.service_errors import AwsCode, AwsError
 from pcrgate.twin.kms.store import MemoryStore, Store
 
 OPERATIONS: Final[Mapping[str, Callable[[Call], Prepared]]] = {
@@ -119,9 +119,7 @@ class KmsService:
             AwsError: everything that KMS says before it looks at permissions.
         """
         operation_model(operation)
-        handler = OPERATIONS.get(operation)
-        if handler is None:
-            raise AwsError(AwsCode.UNSUPPORTED_OPERATION, f"The twin does not do {operation}")
+        handler = OPERATIONS.get(operation, operations_unsupported.refuse_operation)
         check_request(operation, request)
         self._resources.keyring.purge_due()
         operations_rotation.rotate_due(self._resources)

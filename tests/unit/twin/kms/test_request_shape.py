@@ -1,5 +1,6 @@
 import json
 import pickle
+from typing import Any
 
 import pytest
 
@@ -11,29 +12,44 @@ from pcrgate.twin.kms.wire_json import parse_request, render_error, render_respo
 from tests.unit.twin.kms.kit import ACCOUNT, REGION, Twin
 
 CALLER = Caller(account=ACCOUNT, region=REGION, arn=f"arn:aws:iam::{ACCOUNT}:root")
-REFUSED = {
-    "ConnectCustomKeyStore",
-    "CreateCustomKeyStore",
-    "Decapsulate",
-    "DeleteCustomKeyStore",
-    "DescribeCustomKeyStores",
-    "DisconnectCustomKeyStore",
-    "Encapsulate",
-    "UpdateCustomKeyStore",
+KEM = "ML_KEM"
+STORE: dict[str, Any] = {"CustomKeyStoreId": "cks-0123456789abcdef0"}
+REFUSED: dict[str, dict[str, Any]] = {
+    "ConnectCustomKeyStore": STORE,
+    "CreateCustomKeyStore": {"CustomKeyStoreName": "store"},
+    "Decapsulate": {"EncapsulationAlgorithm": KEM, "SharedSecretCiphertextBlob": b"x"},
+    "DeleteCustomKeyStore": STORE,
+    "DescribeCustomKeyStores": {},
+    "DisconnectCustomKeyStore": STORE,
+    "Encapsulate": {"EncapsulationAlgorithm": KEM},
+    "UpdateCustomKeyStore": STORE,
 }
 
 
 def test_every_operation_of_the_model_is_done_or_refused_on_purpose() -> None:
-    assert set(service_model().operation_names) == set(OPERATIONS) | REFUSED
-    assert not set(OPERATIONS) & REFUSED
+    assert set(service_model().operation_names) == set(OPERATIONS) | set(REFUSED)
+    assert not set(OPERATIONS) & set(REFUSED)
 
 
 @pytest.mark.parametrize("operation", sorted(REFUSED))
 def test_what_the_twin_does_not_do_is_said_plainly(operation: str) -> None:
-    with pytest.raises(AwsError) as caught:
-        KmsService().prepare(operation, {}, CALLER)
-    assert caught.value.code is AwsCode.UNSUPPORTED_OPERATION
-    assert operation in caught.value.message
+    twin, named = Twin(), dict[str, Any]()
+    if operation.endswith("capsulate"):
+        named["KeyId"] = twin.key()
+    assert operation in twin.refused(AwsCode.UNSUPPORTED_OPERATION, operation, **named, **REFUSED[operation])
+
+
+def test_what_the_twin_does_not_do_is_authorised_too() -> None:
+    for operation, members in REFUSED.items():
+        request = members | ({"KeyId": "alias/none"} if operation.endswith("capsulate") else {})
+        if operation.endswith("capsulate"):
+            with pytest.raises(AwsError) as caught:  # there is no key whose policy could be asked
+                KmsService().prepare(operation, request, CALLER)
+            assert caught.value.code is AwsCode.NOT_FOUND
+        else:
+            assert [check.action for check in KmsService().prepare(operation, request, CALLER).checks] == [
+                f"kms:{operation}"
+            ]
 
 
 def test_an_operation_that_does_not_exist() -> None:
