@@ -8,6 +8,7 @@ the change.
 Spec: Terraform, "JSON Output Format"; AWS CLI, ``kms get-key-policy``.
 """
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,10 @@ def read_policies(source: bytes, *, kind: PolicyKind = PolicyKind.KEY) -> tuple[
 def _load(source: bytes) -> dict[str, Any]:
     if len(source) > SOURCE_MAX_BYTES:
         raise KeyPolicyError(ErrorCode.POLICY_TOO_LARGE, f"the source has more than {SOURCE_MAX_BYTES} bytes")
+    if source.startswith(codecs.BOM_UTF8):
+        raise KeyPolicyError(
+            ErrorCode.POLICY_JSON, "the source begins with a byte order mark, expected UTF-8 text without one"
+        )
     try:
         document = json.loads(source)
     except (ValueError, RecursionError):

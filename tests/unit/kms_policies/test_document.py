@@ -120,6 +120,13 @@ def test_numbers_keep_the_digits_they_were_written_with() -> None:
     assert parse(text).statements[0].conditions[0].values == ("1.10",)
 
 
+@pytest.mark.parametrize("text", ["{}", ""])
+def test_a_byte_order_mark_is_named(text: str) -> None:
+    with pytest.raises(KeyPolicyError) as caught:
+        parse(b"\xef\xbb\xbf" + text.encode())
+    assert (caught.value.code, "byte order mark" in caught.value.message) == (ErrorCode.POLICY_JSON, True)
+
+
 def test_equal_text_gives_equal_policies_that_hash_alike() -> None:
     assert parse(document()) == parse(document())
     assert hash(parse(document())) == hash(parse(document()))

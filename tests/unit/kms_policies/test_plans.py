@@ -347,6 +347,12 @@ def test_everything_else_is_refused(source: bytes, code: ErrorCode) -> None:
     assert refusal(source).code is code
 
 
+@pytest.mark.parametrize("text", ["{}", POLICY, ""])
+def test_a_byte_order_mark_is_named(text: str) -> None:
+    found = refusal(b"\xef\xbb\xbf" + text.encode())
+    assert (found.code, "byte order mark" in found.message) == (ErrorCode.POLICY_JSON, True)
+
+
 def test_a_plan_holds_no_identity_policies_for_us() -> None:
     source = plan(resource("aws_kms_key.one", {"policy": POLICY}))
     assert refusal(source, PolicyKind.IDENTITY).code is ErrorCode.POLICY_SOURCE
