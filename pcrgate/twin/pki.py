@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.twin import pki_shapes as shapes
+from pcrgate.twin.private_files import write_whole
 
 SEED_MIN_BYTES: Final = 16
 """Shortest seed taken, 128 bits; an ephemeral PKI uses 48 bytes."""
@@ -138,16 +139,9 @@ class DevPki:
         Raises:
             UsageError: ``usage-file`` when it cannot be written.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (directory / ROOT_FILE).write_bytes(self.root_pem())
-            descriptor = os.open(directory / SEED_FILE, flags, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)
-                os.write(descriptor, self._seed.hex().encode())
-            finally:
-                os.close(descriptor)
+            write_whole(directory / SEED_FILE, self._seed.hex().encode())
+            write_whole(directory / ROOT_FILE, self.root_pem(), mode=0o644)  # last: with it the pair is complete
         except OSError as error:
             raise UsageError(ErrorCode.USAGE_FILE, "the development PKI cannot be written there") from error
 

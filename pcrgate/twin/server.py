@@ -33,6 +33,7 @@ from pcrgate.twin.kms.store import DirectoryStore, MemoryStore
 from pcrgate.twin.kms_app import TARGET_PREFIX, KmsApp, KmsParts
 from pcrgate.twin.listener import Listener
 from pcrgate.twin.modes import Modes
+from pcrgate.twin.private_files import held_alone
 from pcrgate.twin.propagation import Propagation
 from pcrgate.twin.recipient_check import RecipientChecker
 from pcrgate.twin.settings import TwinSettings
@@ -70,6 +71,8 @@ class Twin:
             folder = settings.state_dir or Path(
                 opening.enter_context(tempfile.TemporaryDirectory(prefix="pcrgate-twin-"))
             )
+            if settings.state_dir is not None:
+                opening.enter_context(held_alone(folder))  # before anything in it is read or made
             identity = open_identity(settings, folder)
             self._bootstrap: Final = identity.bootstrap
             self.pki: Final = identity.pki

@@ -1,7 +1,6 @@
 """What belongs to one twin beside its keys: dev PKI, bootstrap keys, TLS files; kept in its folder or thrown away."""
 
 import hmac
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 from pcrgate.errors import ErrorCode, UsageError
 from pcrgate.twin.accounts import BootstrapKey
 from pcrgate.twin.pki import ROOT_FILE, DevPki
+from pcrgate.twin.private_files import write_whole
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.twin.tls import TlsFiles
 
@@ -77,7 +77,7 @@ def _open_seed(told: bytes | None, path: Path) -> bytes:
             kept = bytes.fromhex(path.read_text(encoding="ascii"))
         else:
             kept = wanted or secrets.token_bytes(SEED_BYTES)
-            _write_private(path, kept.hex())
+            write_whole(path, kept.hex().encode())
     except (OSError, ValueError) as error:
         raise UsageError(ErrorCode.USAGE_FILE, "the twin's seed cannot be read or written in its folder") from error
     if wanted is not None and kept != wanted:
@@ -88,18 +88,7 @@ def _open_seed(told: bytes | None, path: Path) -> bytes:
 def _count_start(path: Path) -> int:
     try:
         before = int(path.read_text(encoding="ascii")) if path.is_file() else 0
-        _write_private(path, str(before + 1))
+        write_whole(path, str(before + 1).encode())
     except (OSError, ValueError) as error:
         raise UsageError(ErrorCode.USAGE_FILE, "the twin's count of starts cannot be read or written") from error
     return before
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)  # a kill leaves the whole seed or none

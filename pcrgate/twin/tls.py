@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pcrgate.errors import ErrorCode, UsageError
+from pcrgate.twin.private_files import write_whole
 
 COMMERCIAL_REGIONS: Final = (
     "af-south-1",
@@ -86,10 +87,8 @@ class TlsFiles:
             return files
         ca_pem, bundle_pem = make_chain(extra_names=extra_names)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            files.bundle_path.touch(mode=0o600)
-            files.bundle_path.write_bytes(bundle_pem)
-            files.ca_path.write_bytes(ca_pem)
+            write_whole(files.bundle_path, bundle_pem)
+            write_whole(files.ca_path, ca_pem, mode=0o644)  # last: with it the pair is complete
         except OSError as error:
             message = f"the TLS files cannot be written ({error.strerror}), expected a writable folder"
             raise UsageError(ErrorCode.USAGE_FILE, message) from error
