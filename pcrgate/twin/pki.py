@@ -141,7 +141,7 @@ class DevPki:
         """
         try:
             write_whole(directory / SEED_FILE, self._seed.hex().encode())
-            write_whole(directory / ROOT_FILE, self.root_pem(), mode=0o644)  # last: with it the pair is complete
+            write_whole(directory / ROOT_FILE, self.root_pem(), mode=0o644)  # last: who finds it loads the pair
         except OSError as error:
             raise UsageError(ErrorCode.USAGE_FILE, "the development PKI cannot be written there") from error
 

@@ -33,7 +33,6 @@ from pcrgate.twin.kms.store import DirectoryStore, MemoryStore
 from pcrgate.twin.kms_app import TARGET_PREFIX, KmsApp, KmsParts
 from pcrgate.twin.listener import Listener
 from pcrgate.twin.modes import Modes
-from pcrgate.twin.private_files import held_alone
 from pcrgate.twin.propagation import Propagation
 from pcrgate.twin.recipient_check import RecipientChecker
 from pcrgate.twin.settings import TwinSettings
@@ -71,8 +70,9 @@ class Twin:
             folder = settings.state_dir or Path(
                 opening.enter_context(tempfile.TemporaryDirectory(prefix="pcrgate-twin-"))
             )
-            if settings.state_dir is not None:
-                opening.enter_context(held_alone(folder))  # before anything in it is read or made
+            # First of all: the store locks the folder, and nothing in it is read or made by two twins.
+            store = MemoryStore() if settings.state_dir is None else DirectoryStore(folder / "kms")
+            opening.callback(store.close)
             identity = open_identity(settings, folder)
             self._bootstrap: Final = identity.bootstrap
             self.pki: Final = identity.pki
@@ -86,7 +86,6 @@ class Twin:
             self.counters: Final = CallCounters()
             opening.enter_context(shared_cloud())
             self.accounts: Final = Accounts(identity.bootstrap)
-            store = MemoryStore() if settings.state_dir is None else DirectoryStore(settings.state_dir / "kms")
             self._kms: Final = KmsService(
                 store=store,
                 clock_ms=self.clock,
@@ -96,7 +95,6 @@ class Twin:
                 guard=KeyPolicyGuard(self.accounts),
                 content_form=settings.content_form,
             )
-            opening.callback(self._kms.close)
             self._app: Final = self._make_app()
             self._stack.push(opening.pop_all())
 

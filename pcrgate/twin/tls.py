@@ -88,7 +88,7 @@ class TlsFiles:
         ca_pem, bundle_pem = make_chain(extra_names=extra_names)
         try:
             write_whole(files.bundle_path, bundle_pem)
-            write_whole(files.ca_path, ca_pem, mode=0o644)  # last: with it the pair is complete
+            write_whole(files.ca_path, ca_pem, mode=0o644)
         except OSError as error:
             message = f"the TLS files cannot be written ({error.strerror}), expected a writable folder"
             raise UsageError(ErrorCode.USAGE_FILE, message) from error

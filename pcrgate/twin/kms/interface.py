@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pcrgate.twin.kms.service_errors import AwsCode, AwsError
+
 Response = Mapping[str, object]
 """The members of an answer, named as in the API; empty when the operation returns nothing."""
 
@@ -158,15 +160,22 @@ class Prepared:
 
     Attributes:
         operation: API name, for example ``Decrypt``.
-        checks: every authorisation that must pass before :attr:`execute`; empty for none.
+        checks: every authorisation that must pass before :attr:`execute`; one at least.
         execute: runs the operation. Without a recipient key it refuses when the request carried a Recipient.
         recipient_document: the attestation document of the request, unverified; None when there is none.
+
+    Raises:
+        AwsError: KMSInternalException for an operation that would run without being authorised.
     """
 
     operation: str
     checks: tuple[AuthorizationCheck, ...]
     execute: Execute
     recipient_document: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if not self.checks:
+            raise AwsError(AwsCode.INTERNAL, f"{self.operation} asks for no authorisation, expected one check at least")
 
     @property
     def key_arns(self) -> tuple[str, ...]:

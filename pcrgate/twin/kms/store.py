@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pcrgate.errors import ErrorCode, UsageError
+from pcrgate.twin.private_files import sync_folder
 
 STATE_VERSION: Final = 1
 """Version of the journal's lines; another one is refused, never guessed."""
@@ -24,7 +25,7 @@ FILE_MODE: Final = 0o600
 """The journal holds key material: owner only."""
 
 DIRECTORY_MODE: Final = 0o700
-"""Same, for the directory we make."""
+"""Same, for the directories we make: the store's and the one it stands in."""
 
 JOURNAL: Final = "kms.journal"
 LOCK: Final = "kms.lock"
@@ -86,7 +87,8 @@ class DirectoryStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         try:
-            directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            for made in (directory.parent, directory):  # a mode does not count for parents
+                made.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise _unusable(error) from error
@@ -161,11 +163,7 @@ class DirectoryStore:
         _write_all(descriptor, _line([Change(kind=k, name=n, value=v) for (k, n), v in self._records.items()]))
         os.fsync(descriptor)
         temporary.rename(path)
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._directory)
         return descriptor
 
 

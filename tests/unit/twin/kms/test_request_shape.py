@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pcrgate.twin.kms.interface import Caller
+from pcrgate.twin.kms.interface import Caller, Prepared
 from pcrgate.twin.kms.request_shape import SHOWN_MAX_CHARACTERS, service_model
 from pcrgate.twin.kms.service import OPERATIONS, KmsService
 from pcrgate.twin.kms.service_errors import AwsCode, AwsError
@@ -174,3 +174,12 @@ def test_one_key_arn_even_when_asked_twice() -> None:
     blob = twin.call("Encrypt", KeyId=arn, Plaintext=b"a")["CiphertextBlob"]
     prepared = twin.prepare("ReEncrypt", members={"CiphertextBlob": blob, "DestinationKeyId": arn})
     assert (prepared.operation, len(prepared.checks), prepared.key_arns) == ("ReEncrypt", 2, (arn,))
+
+
+def test_an_operation_that_asks_for_no_authorisation_is_not_prepared() -> None:
+    twin = Twin()
+    checks = twin.checks("GenerateRandom", NumberOfBytes=1)
+    with pytest.raises(AwsError) as caught:
+        Prepared(operation="GenerateRandom", checks=(), execute=lambda **_: {})
+    assert caught.value.code is AwsCode.INTERNAL
+    assert Prepared(operation="GenerateRandom", checks=checks, execute=lambda **_: {}).checks == checks

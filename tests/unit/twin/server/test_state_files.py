@@ -7,29 +7,56 @@ from pathlib import Path
 import pytest
 
 from pcrgate.errors import ErrorCode, UsageError
-from pcrgate.twin.private_files import held_alone, write_whole
+from pcrgate.twin.kms.store import DirectoryStore
+from pcrgate.twin.private_files import write_whole
+from pcrgate.twin.server import Twin
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.twin.state import open_identity
 
-FILES = ["twin-seed.private", "pki/seed.private", "pki/root.pem", "tls/tls-server.pem", "tls/tls-ca.pem", "twin-starts"]
-"""What a first start writes, in its order."""
+RENAMES = 6
+"""Files that a first start puts in their places: two seeds, a root, key and certificate, a CA, the count of starts."""
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pcrgate.twin.settings import TwinSettings
+from pcrgate.twin.state import open_identity
+
+def dies_at(left):
+    def hook(event, _):
+        nonlocal left
+        if event == "os.rename":
+            if not left:
+                os._exit(9)
+            left -= 1
+    return hook
+
+for number in range(int(sys.argv[2]) + 1):
+    if not os.fork():
+        sys.addaudithook(dies_at(number))
+        folder = Path(sys.argv[1]) / str(number)
+        open_identity(TwinSettings(state_dir=folder), folder)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+"""Starts as many times as there are files, and once more: the first dies before the first file has its name, and so on."""
 
 
-@pytest.mark.parametrize("written", range(len(FILES) + 1))
-def test_a_start_that_was_killed_is_taken_up(tmp_path: Path, written: int) -> None:
-    settings = TwinSettings(state_dir=tmp_path)
-    first = open_identity(settings, tmp_path)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.p*")) == sorted(FILES[:-1])
-    for name in FILES[written:]:
-        (tmp_path / name).unlink()
-    if written < len(FILES):
-        (tmp_path / FILES[written]).with_suffix(".partial").write_bytes(b"half of i")
-    again = open_identity(settings, tmp_path)
-    assert (again.seed == first.seed) == (written > 0)
-    assert (again.pki.root_fingerprint == first.pki.root_fingerprint) == (written > 0)
-    assert again.starts == (1 if written == len(FILES) else 0)
-    again.tls.server_context()  # raises when key and certificate are not a pair
-    assert open_identity(settings, tmp_path).pki.root_fingerprint == again.pki.root_fingerprint
+def test_a_first_start_that_is_killed_at_any_file_is_taken_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(RENAMES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["9"] * RENAMES + ["0"]
+    for number in range(RENAMES + 1):
+        folder = tmp_path / str(number)
+        names = {path.name for path in folder.rglob("*.private")}
+        again = open_identity(TwinSettings(state_dir=folder), folder)
+        again.tls.server_context()  # raises when key and certificate are not a pair
+        assert again.starts == (1 if number == RENAMES else 0)
+        assert (number > 0) == ("twin-seed.private" in names)
+        third = open_identity(TwinSettings(state_dir=folder), folder)
+        assert (third.seed, third.starts) == (again.seed, again.starts + 1)
+        assert third.pki.root_fingerprint == again.pki.root_fingerprint
+        assert third.tls.ca_path.read_bytes() == again.tls.ca_path.read_bytes()
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
@@ -46,15 +73,25 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert (done.stdout, path.read_bytes()) == ("refused\n", b"before")
 
 
-def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+def test_a_second_twin_makes_and_reads_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with held_alone(folder):
-        with pytest.raises(UsageError) as caught, held_alone(folder):
-            pass
-        assert caught.value.code is ErrorCode.TWIN_STATE_LOCKED
-    with held_alone(folder):
-        pass
+    settings = TwinSettings(state_dir=folder, http_port=0, https_port=None)
+    first = DirectoryStore(folder / "kms")
+    with pytest.raises(UsageError) as caught:
+        Twin(settings)
+    assert caught.value.code is ErrorCode.TWIN_STATE_LOCKED
+    assert [path.name for path in folder.iterdir()] == ["kms"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    first.close()
+    (folder / "twin-seed.private").write_text("nonsense")
+    with pytest.raises(UsageError) as caught:
+        Twin(settings)
+    assert caught.value.code is ErrorCode.USAGE_FILE
+    DirectoryStore(folder / "kms").close()  # the lock of the one that did not start is given back
+
+
+def test_a_state_directory_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError) as caught, held_alone(tmp_path / "file"):
-        pass
+    with pytest.raises(UsageError) as caught:
+        Twin(TwinSettings(state_dir=tmp_path / "file"))
     assert caught.value.code is ErrorCode.USAGE_FILE
