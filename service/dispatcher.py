@@ -71,6 +71,8 @@ class Dispatcher:
     async def submit(self, invocation: Invocation, *, idempotency_key: str | None = None) -> Invocation:
         """Take an invocation, or find the one that had the same key, and return it.
 
+        Once it is on disk it is carried out, also when whoever asked went away while it was written.
+
         Raises:
             ServiceError: ``service-busy``, ``service-idempotency`` or ``service-store``.
         """
@@ -80,12 +82,9 @@ class Dispatcher:
             raise BusyError(
                 f"{self._places} invocations are under way, expected fewer", self._pace.retry_after_s(len(self._tasks))
             )
-        begun = await self._writes.run(
-            lambda: self._state.begin_invocation(invocation, idempotency_key=idempotency_key)
+        return await self._writes.run(
+            lambda: self._state.begin_invocation(invocation, idempotency_key=idempotency_key), then=self._start
         )
-        if begun.state is ResultState.PENDING:
-            self._start(begun)
-        return begun
 
     async def take_up(self) -> int:
         """Go on with everything that an earlier process took and did not end; return how many."""
@@ -113,7 +112,7 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, invocation: Invocation) -> None:
-        if invocation.result_id in self._tasks:
+        if invocation.state is not ResultState.PENDING or invocation.result_id in self._tasks:
             return
         task = asyncio.get_running_loop().create_task(self._carry(invocation))
         self._tasks[invocation.result_id] = task

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from service.state_store import StateStore
@@ -21,18 +22,24 @@ class GroupCommit:
         self._waiting: Final[list[tuple[Callable[[], Any], asyncio.Future[Any]]]] = []
         self._committing: asyncio.Task[None] | None = None
 
-    async def run(self, write: Callable[[], _T]) -> _T:
+    async def run(self, write: Callable[[], _T], *, then: Callable[[_T], None] | None = None) -> _T:
         """Return what a write returns once it is committed; whoever stops waiting for it does not stop it.
+
+        Args:
+            write: makes the change.
+            then: is handed what the write returned, once it is committed and also when nobody waits for it any more.
 
         Raises:
             ServiceError: what the write raises, or ``service-store``.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
+        if then is not None:
+            future.add_done_callback(partial(_handed_on, then))
         self._waiting.append((write, future))
         if self._committing is None:
             self._committing = loop.create_task(self._commit())
-        return await future
+        return await asyncio.shield(future)
 
     async def _commit(self) -> None:
         while self._waiting:
@@ -43,10 +50,13 @@ class GroupCommit:
             except Exception as error:  # noqa: BLE001 - whatever it was, everybody who waits is told
                 ended = [error] * len(batch)
             for (_, future), end in zip(batch, ended, strict=True):
-                if future.done():
-                    continue  # nobody waits for it any more
                 if isinstance(end, Exception):
                     future.set_exception(end)
                 else:
                     future.set_result(end)
         self._committing = None
+
+
+def _handed_on(then: Callable[[_T], None], future: "asyncio.Future[_T]") -> None:
+    if not future.cancelled() and future.exception() is None:
+        then(future.result())

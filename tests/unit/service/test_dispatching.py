@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -27,6 +28,7 @@ from service.receipt_records import receipt_record
 from service.state_sqlite import SqliteStateStore
 from service.state_store import Invocation, ResultState, Role
 from service.tokens import Tokens, token_key
+from tests.support.enclave_stage import wait_until
 
 DONE = InvokeAnswer(record=b"sealed result", receipt=b"no receipt")
 SIGNATURE = (bytes(47) + b"\x01") * 2
@@ -121,6 +123,26 @@ def test_what_an_earlier_process_took_is_taken_up(state: SqliteStateStore) -> No
 
     assert asyncio.run(run()) == 1
     assert state.pending_invocations() == []
+
+
+def test_what_is_on_disk_is_carried_out_although_its_caller_went_away(state: SqliteStateStore, tmp_path: Path) -> None:
+    def done() -> bool:
+        found = state.invocation(invocation().result_id)
+        return found is not None and found.state is ResultState.DONE
+
+    async def run() -> None:
+        made = dispatcher(state, ScriptedLink(DONE))
+        with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # whoever else writes: the commit waits
+            asked = asyncio.ensure_future(made.submit(invocation()))
+            await asyncio.sleep(0.05)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            other.execute("ROLLBACK")
+        await asyncio.to_thread(wait_until, done)
+
+    asyncio.run(run())
 
 
 def test_places_are_bounded_and_draining_takes_nothing(state: SqliteStateStore) -> None:
