@@ -3,9 +3,12 @@
 Durations are not told: to whoever reads the metrics they would say what somebody else's request cost.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 ROUTES: Final = (
     "artifacts", "enclaves", "evidence", "health", "invocations", "manifests", "metrics", "other", "receipts",
@@ -18,6 +21,13 @@ CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 
 ENDS: Final = ("done", "refused")
 """The values of the label ``end``."""
+
+EVENTS: Final = (
+    "busy", "connections", "connections_evicted", "connections_refused", "deadlines_missed", "documents",
+    "frames_half", "frames_refused", "internal_errors", "invocations", "refusals", "releases", "requests",
+    "sessions_ended", "sessions_opened", "workloads_failed",
+)  # fmt: skip
+"""The values of the label ``event``: what an enclave declares; whatever else it says is left out."""
 
 
 class Metrics:
@@ -62,9 +72,33 @@ class Metrics:
         """Count an artifact that is complete."""
         self._artifacts.inc()
 
-    def text(self) -> bytes:
-        """Return all of it in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def text(self, enclave: Mapping[str, int] | None) -> bytes:
+        """Return all of it in Prometheus's text format.
+
+        Args:
+            enclave: what the enclave counts, by name; None when it does not answer.
+        """
+        return generate_latest(self._registry) + generate_latest(_Told(enclave))
+
+
+class _Told(Collector):
+    """Give what the enclave said, for one answer; nothing of it is kept."""
+
+    def __init__(self, counters: Mapping[str, int] | None) -> None:
+        self._counters: Final = counters
+
+    def collect(self) -> Iterator[Metric]:
+        """Give whether it answers, and what it counts."""
+        counters = self._counters
+        yield GaugeMetricFamily("pcrgate_enclave_up", "Whether the enclave answers.", value=float(counters is not None))
+        if counters is not None:
+            told = CounterMetricFamily(
+                "pcrgate_enclave_events", "Events in the enclave since its boot, rounded down.", labels=("event",)
+            )
+            for event in EVENTS:
+                if event in counters:
+                    told.add_metric((event,), counters[event])
+            yield told
 
 
 def route_of(path: str) -> str:

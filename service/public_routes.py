@@ -1,6 +1,7 @@
 """Tell what is public: receipts, what the parent sees of the enclave, health, counters."""
 
 import asyncio
+import contextlib
 import secrets
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -25,6 +26,9 @@ RECEIPTS_PAGE_MAX: Final = 256
 """Most receipts in one answer."""
 
 BOOT_ID_BYTES: Final = 32
+
+STATUS_TIMEOUT_S: Final = 2.0
+"""Longest wait for the enclave's counters: an enclave that hangs must not hide the service's from whoever looks."""
 
 _NO_EVIDENCE: Final = frozenset({"booting", "failed"})
 
@@ -136,9 +140,13 @@ async def readyz(parts: PartsOf, response: Response) -> Health:
 
 
 @router.get("/metrics", tags=["operator"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(parts: PartsOf, _operator: Operator) -> Response:
-    """Return counters in Prometheus's text format."""
-    return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+async def metrics(parts: PartsOf, _operator: Operator) -> Response:
+    """Return counters in Prometheus's text format, those of the enclave among them while it answers."""
+    counters = None
+    with contextlib.suppress(PcrgateError, TimeoutError):
+        async with asyncio.timeout(STATUS_TIMEOUT_S):
+            counters = (await parts.desk.ask(StatusRequest(), StatusAnswer)).counters
+    return Response(parts.metrics.text(counters), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _epoch(parts: Parts, digest: str) -> int | None:

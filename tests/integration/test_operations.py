@@ -23,7 +23,7 @@ from pcrgate.kms.relay import VSOCK_PROXY_PORT
 from service.__main__ import main as service_main
 from service.__main__ import production_places
 from service.log_lines import FIELDS
-from service.metrics import CLASSES, ENDS, ROUTES, Metrics
+from service.metrics import CLASSES, ENDS, EVENTS, ROUTES, Metrics
 from service.settings import ServiceSettings
 from tests.architecture.sources import ROOT
 from tests.support.enclave_stage import open_site, open_stage, running
@@ -169,7 +169,7 @@ def test_every_setting_is_told_with_its_default() -> None:
 def test_every_metric_is_told_with_its_labels() -> None:
     metrics = Metrics()
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(metrics.text().decode()):
+    for family in text_string_to_metric_families(metrics.text(dict.fromkeys(EVENTS, 0)).decode()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     companions = {name for name in found if name.endswith("_created")}
@@ -179,7 +179,7 @@ def test_every_metric_is_told_with_its_labels() -> None:
     assert told == {name: labels for name, labels in found.items() if name not in companions}
     assert all(row[2] and row[3] for row in rows)
     section = GUIDE.partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    assert [value for value in (*ROUTES, *ENDS, CLASSES[0], CLASSES[-1]) if f"`{value}`" not in section] == []
+    assert [value for value in (*ROUTES, *ENDS, *EVENTS, CLASSES[0], CLASSES[-1]) if f"`{value}`" not in section] == []
 
 
 def test_every_log_field_and_event_is_told() -> None:

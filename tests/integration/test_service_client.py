@@ -128,6 +128,16 @@ def test_what_the_parent_sees_of_the_enclave(stage: ClientStage, client: Client)
         assert http.get("/readyz").json() == {"status": "ok"}
 
 
+def test_what_the_enclave_counts_is_told_to_the_operator(stage: ClientStage, client: Client) -> None:
+    with client.session() as session:
+        session.validate(QUERY)
+    with stage.service.client(Role.OPERATOR) as http:
+        said = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if "_enclave_" in line)
+    assert said["pcrgate_enclave_up"] == "1.0"
+    for event in ("invocations", "releases", "sessions_opened"):
+        assert float(said[f'pcrgate_enclave_events_total{{event="{event}"}}']) >= 1
+
+
 def test_results_and_sessions_are_shown_to_their_caller_only(stage: ClientStage, client: Client) -> None:
     stranger = stage.service.maker.make(Role.CALLER, "stranger", now_ms=1)
     with (

@@ -382,6 +382,7 @@ def test_counters_have_listed_labels_only(stage: ServiceStage) -> None:
     assert labels <= allowed | {f'end="{end}"' for end in ENDS}
     assert 'pcrgate_requests_total{route="metrics",status="2xx"}' in text
     assert "bucket" not in text
+    assert "pcrgate_enclave_up 0.0" in text  # no enclave is there; whoever looks sees the rest
 
 
 def test_logs_hold_no_token_and_no_name(stage: ServiceStage, publisher: httpx.Client) -> None:
