@@ -15,7 +15,7 @@ from pcrgate.client.attesting import Attested
 from pcrgate.client.conversation import Conversation
 from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
 from pcrgate.client.outcome import Outcome
-from pcrgate.client.transport import TIMEOUT_S, Gathered, Tries, base_url, headers_for, no_cookies
+from pcrgate.client.transport import Gathered, Tries, headers_for, http_options
 from pcrgate.client.trust import TrustPolicy
 from pcrgate.client.work import Action, Tensor, inference_request, read_outputs
 from pcrgate.envelope.session_agent import GrantKey
@@ -72,14 +72,7 @@ class Client:
         self._flows: Final = AgentFlows(trust=trust, agent_id=agent_id, key=agent_key, now_ms=now_ms)
         self._token: Final = token
         self._sleep: Final = sleep
-        self._http: Final = httpx.Client(
-            base_url=base_url(url),
-            transport=transport,
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            verify=verify,
-            cookies=no_cookies(),
-        )
+        self._http: Final = httpx.Client(transport=transport, **http_options(url, verify=verify))
 
     def attest(self) -> Attested:
         """Return the enclave behind the service, once fresh evidence of it holds against the trust policy.

@@ -10,7 +10,7 @@ from typing import Final, Self
 import httpx
 
 from pcrgate.client.exchange import Reply, Request, fields_of
-from pcrgate.client.transport import TIMEOUT_S, Gathered, Tries, base_url, headers_for, no_cookies, unreachable
+from pcrgate.client.transport import Gathered, Tries, headers_for, http_options, unreachable
 from pcrgate.errors import ClientError, ErrorCode
 from pcrgate.manifest.signature import parse_manifest
 
@@ -42,14 +42,7 @@ class Publisher:
         """
         self._token: Final = token
         self._sleep: Final = sleep
-        self._http: Final = httpx.Client(
-            base_url=base_url(url),
-            transport=transport,
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            verify=verify,
-            cookies=no_cookies(),
-        )
+        self._http: Final = httpx.Client(transport=transport, **http_options(url, verify=verify))
 
     def put_artifact(self, file: BufferedReader, *, progress: Callable[[int], None] = lambda _: None) -> str:
         """Upload a sealed file and return its SHA-384 in hex; what the service has is not sent again.

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import Final, TypedDict
 from urllib.parse import urlsplit
 
 import httpx
@@ -46,6 +46,31 @@ def base_url(url: str) -> str:
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
         raise UsageError(ErrorCode.USAGE_ARGUMENTS, "the address sends the token in clear, expected https")
     return url.rstrip("/")
+
+
+class HttpOptions(TypedDict):
+    """Name what every client of ours asks of httpx."""
+
+    base_url: str
+    timeout: float
+    trust_env: bool
+    verify: bool | str
+    cookies: CookieJar
+
+
+def http_options(url: str, *, verify: bool | str) -> HttpOptions:
+    """Return what makes a client: no proxy and no file out of the environment, no cookies, redirects not followed.
+
+    Raises:
+        UsageError: ``usage-arguments`` for an address that cannot be used.
+    """
+    return {
+        "base_url": base_url(url),
+        "timeout": TIMEOUT_S,
+        "trust_env": False,
+        "verify": verify,
+        "cookies": no_cookies(),
+    }
 
 
 def headers_for(request: Request, token: str) -> dict[str, str]:
