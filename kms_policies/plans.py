@@ -8,7 +8,6 @@ the change.
 Spec: Terraform, "JSON Output Format"; AWS CLI, ``kms get-key-policy``.
 """
 
-import codecs
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Final
 from kms_policies.document import Policy, PolicyKind, parse_policy
 from kms_policies.plan_owners import KEY_POLICY, KEY_TYPES, PlannedResource, find_owners
 from kms_policies.request import Grant
+from kms_policies.strict_json import read_text, unambiguous
 from pcrgate.errors import ErrorCode, KeyPolicyError
 from pcrgate.units import Sha384
 
@@ -84,14 +84,9 @@ def read_policies(source: bytes, *, kind: PolicyKind = PolicyKind.KEY) -> tuple[
 
 
 def _load(source: bytes) -> dict[str, Any]:
-    if len(source) > SOURCE_MAX_BYTES:
-        raise KeyPolicyError(ErrorCode.POLICY_TOO_LARGE, f"the source has more than {SOURCE_MAX_BYTES} bytes")
-    if source.startswith(codecs.BOM_UTF8):
-        raise KeyPolicyError(
-            ErrorCode.POLICY_JSON, "the source begins with a byte order mark, expected UTF-8 text without one"
-        )
+    text, _ = read_text(source, SOURCE_MAX_BYTES, "source")
     try:
-        document = json.loads(source)
+        document = json.loads(text, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError):
         raise KeyPolicyError(ErrorCode.POLICY_JSON, "the source is not JSON text in UTF-8") from None
     if not isinstance(document, dict):

@@ -26,7 +26,12 @@ def _refuse_constant(name: str) -> NoReturn:
     raise KeyPolicyError(ErrorCode.POLICY_JSON, f"{name} is not JSON")
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object of JSON, for ``json.loads`` as its hook.
+
+    Raises:
+        KeyPolicyError: ``policy-duplicate-key``.
+    """
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
@@ -36,7 +41,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object,
+    object_pairs_hook=unambiguous,
     parse_int=NumberText,
     parse_float=NumberText,
     parse_constant=_refuse_constant,

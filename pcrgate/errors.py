@@ -162,7 +162,7 @@ class ErrorCode(Enum):
     USAGE_KMS = ("usage-kms", Category.USAGE, "An expectation about a KMS request that cannot be meant.", "Name an operation that takes a recipient, the full key ARN, and the encryption context it is sealed under.")
     USAGE_RECIPIENT_KEY = ("usage-recipient-key", Category.USAGE, "A recipient key that cannot be used.", "Make a fresh RSA key of 2048, 3072 or 4096 bits for each call.")
     # --- key policies ------------------------------------------------------------------------------------------------
-    POLICY_JSON = ("policy-json", Category.KEY_POLICY, "A policy document, grant list or key description is not strict JSON of the expected shape.", "Check the file; comments, trailing commas and NaN are not JSON.")
+    POLICY_JSON = ("policy-json", Category.KEY_POLICY, "A policy document, grant list or key description is not strict JSON of the expected shape.", "Check the file; comments, trailing commas, NaN and a byte order mark are not JSON.")
     POLICY_DUPLICATE_KEY = ("policy-duplicate-key", Category.KEY_POLICY, "An element, operator or condition key is given twice in one object.", "Merge the two: which of them counts is decided differently by different readers.")
     POLICY_TOO_LARGE = ("policy-too-large", Category.KEY_POLICY, "A policy document is larger, deeper or has more statements than the limit.", "Shorten it; each measurement costs about 100 bytes in every statement that lists it.")
     POLICY_VERSION = ("policy-version", Category.KEY_POLICY, "The Version of a policy document is not one that AWS knows.", "Use 2012-10-17.")

@@ -341,6 +341,9 @@ def test_a_bad_policy_in_a_plan_is_named_by_its_address() -> None:
             ErrorCode.POLICY_SOURCE,
         ),
         (b'{"Statement": [], "Statement": []}', ErrorCode.POLICY_DUPLICATE_KEY),
+        (b'{"Version": "2012-10-17", "Version": "2008-10-17"}', ErrorCode.POLICY_DUPLICATE_KEY),
+        (b'{"Policy": "{}", "Policy": "{}"}', ErrorCode.POLICY_DUPLICATE_KEY),
+        *((POLICY.encode(width), ErrorCode.POLICY_JSON) for width in ("utf-16-le", "utf-16-be", "utf-16", "utf-32-le")),
     ],
 )
 def test_everything_else_is_refused(source: bytes, code: ErrorCode) -> None:
