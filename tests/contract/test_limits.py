@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pcrgate.client import transport
 from pcrgate.envelope.session_fields import MESSAGE_MAX_BYTES
 from pcrgate.manifest.signature import SIGNED_MAX_BYTES
 from pcrgate.receipts import claims, envelope
@@ -16,6 +17,7 @@ from pcrgate.wire import limits
 from pcrgate.wire.fields import Count, Field, Maybe, Octets, Several, Tally, Text
 from pcrgate.wire.frames import HEAD_BYTES, PAYLOAD_MAX_BYTES
 from pcrgate.wire.messages import _FIELDS, CLASSES, Message, encode_message
+from service import pace
 from tests.vectors_session.fixed_keys import boot
 
 DIGEST = Sha384(b"\xff" * 48)
@@ -26,6 +28,10 @@ def test_the_wire_carries_what_receipts_and_manifests_may_be() -> None:
     assert limits.RECEIPT_MAX_BYTES == envelope.RECEIPT_MAX_BYTES
     assert limits.MANIFEST_MAX_BYTES == SIGNED_MAX_BYTES
     assert MESSAGE_MAX_BYTES == 24_576
+
+
+def test_the_client_waits_for_as_long_as_the_service_may_ask() -> None:
+    assert pace.RETRY_MOST_S <= transport.PATIENCE_S
 
 
 @pytest.mark.parametrize("decision", Decision)

@@ -1,6 +1,7 @@
 """The publisher's side of REST over a real socket: uploads in parts, manifests, tokens, limits, refusals."""
 
 import hashlib
+import json
 import os
 import socket
 import time
@@ -13,9 +14,12 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pcrgate.client.exchange import RemoteRefusalError
+from pcrgate.client.publisher import Publisher
 from pcrgate.errors import ErrorCode
 from pcrgate.manifest.release import Manifest
 from pcrgate.manifest.signature import sign_manifest
+from pcrgate.units import Sha384
 from service.settings import BODY_MAX_BYTES
 from service.state_store import Role
 from tests.support.service_stage import ServiceStage, running_service
@@ -343,6 +347,40 @@ def test_rates(tmp_path: Path) -> None:
         with stage.client(None) as nobody:
             codes = [nobody.get("/v1/receipts").status_code for _ in range(4)]
         assert codes == [401, 401, 401, 429]
+
+
+def test_a_publisher_comes_again_when_the_service_says_and_sends_all_of_it(tmp_path: Path) -> None:
+    content = os.urandom(100_000)
+    (tmp_path / "sealed").write_bytes(content)
+    asked: list[float] = []
+
+    def pause(seconds: float) -> None:
+        asked.append(seconds)
+        time.sleep(0.6)  # one more place at two a second; what was asked for is whole seconds
+
+    with (
+        running_service(tmp_path, rate_burst=1, rate_per_s=2) as stage,
+        Publisher(stage.url, token=stage.tokens[Role.PUBLISHER], sleep=pause) as publisher,
+        (tmp_path / "sealed").open("rb") as file,
+    ):
+        digest = publisher.put_artifact(file)
+        assert b"".join(stage.artifacts.read(Sha384(bytes.fromhex(digest)))) == content
+        statuses = [json.loads(line)["status"] for line in stage.log.getvalue().splitlines() if '"artifacts"' in line]
+    assert statuses.count(429) == len(asked) >= 1
+    assert all(1 <= seconds <= 1.5 for seconds in asked)
+
+
+def test_a_publisher_who_would_wait_for_too_long_is_told_at_once(tmp_path: Path) -> None:
+    asked: list[float] = []
+    (tmp_path / "sealed").write_bytes(b"sealed")
+    with (
+        running_service(tmp_path, rate_burst=1, rate_per_s=0.01) as stage,
+        Publisher(stage.url, token=stage.tokens[Role.PUBLISHER], sleep=asked.append) as publisher,
+        (tmp_path / "sealed").open("rb") as file,
+        pytest.raises(RemoteRefusalError) as caught,
+    ):
+        publisher.put_artifact(file)
+    assert (caught.value.code, asked) == (ErrorCode.SERVICE_RATE, [])
 
 
 def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
