@@ -186,16 +186,22 @@ class Keyring:
         put_aliases: Sequence[AliasRecord] = (),
         delete_aliases: Sequence[str] = (),
     ) -> None:
-        """Commit several changes together, then show them."""
+        """Commit several changes together, then show them.
+
+        Raises:
+            AwsError: KMSInternalException when the store takes none of them, such as on a full disk; nothing is shown.
+        """
+        changes = [
+            *(Change(kind="key", name=key.arn, value=key_to_json(key)) for key in put),
+            *(Change(kind="key", name=arn, value=None) for arn in delete),
+            *(Change(kind="alias", name=alias.arn, value=alias_to_json(alias)) for alias in put_aliases),
+            *(Change(kind="alias", name=arn, value=None) for arn in delete_aliases),
+        ]
         with self.lock:
-            self._store.commit(
-                [
-                    *(Change(kind="key", name=key.arn, value=key_to_json(key)) for key in put),
-                    *(Change(kind="key", name=arn, value=None) for arn in delete),
-                    *(Change(kind="alias", name=alias.arn, value=alias_to_json(alias)) for alias in put_aliases),
-                    *(Change(kind="alias", name=arn, value=None) for arn in delete_aliases),
-                ]
-            )
+            try:
+                self._store.commit(changes)
+            except UsageError as error:
+                raise AwsError(AwsCode.INTERNAL, f"nothing was changed: {error.message}") from error
             for key in put:
                 self._keys[key.arn] = key
             for arn in delete:

@@ -226,6 +226,45 @@ store.commit([Change(kind="key", name="3", value={})])
     store.close()
 
 
+def test_a_full_disk_is_an_internal_error_and_changes_nothing(tmp_path: Path) -> None:
+    """Over HTTP, as a client sees it; once there is room again the same twin goes on."""
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pcrgate.twin.clients import boto_client
+from pcrgate.twin.kms.store import JOURNAL
+from pcrgate.twin.server import Twin
+from pcrgate.twin.settings import TwinSettings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Path(sys.argv[1])
+with Twin(TwinSettings(state_dir=folder, http_port=0, https_port=None)) as twin:
+    kms = boto_client(twin, "kms", config=Config(retries={"total_max_attempts": 1}))
+    kept = kms.create_key()["KeyMetadata"]["KeyId"]
+    full = next(folder.rglob(JOURNAL)).stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    for change in (kms.create_key, lambda: kms.disable_key(KeyId=kept)):
+        try:
+            change()
+        except ClientError as error:
+            print(error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"])
+    print(len(kms.list_keys()["Keys"]), kms.describe_key(KeyId=kept)["KeyMetadata"]["Enabled"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    kms.create_key()
+    print(len(kms.list_keys()["Keys"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.returncode) == (
+        ["KMSInternalException 500", "KMSInternalException 500", "1 True", "2"],
+        0,
+    ), done.stderr
+    (journal,) = tmp_path.rglob(JOURNAL)
+    store = DirectoryStore(journal.parent)
+    assert len([change for change in store.load() if change.kind == "key"]) == 2
+    store.close()
+
+
 def test_records_of_another_form_are_refused() -> None:
     twin = Twin()
     arn = twin.key()
