@@ -6,6 +6,7 @@ Spec: CloudTrail API Reference, LookupEvents.
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +23,19 @@ WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 MAX_RESULTS: Final = 50
 """Most events on a page. Spec: CloudTrail API Reference, LookupEvents."""
 
+OFFSET_DIGITS: Final = 12
+"""Longest offset in a token: more events than a twin ever keeps."""
+
 _LOOKUP: Final = "LookupEvents"
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "MaxResults": int,
+    "NextToken": str,
+    "StartTime": (int, float),
+    "EndTime": (int, float),
+    "LookupAttributes": list,
+}
+"""Types of a request's members; null is a member that is not there. Spec: CloudTrail's service model in botocore."""
+
 _ATTRIBUTES: Final[Mapping[str, Callable[[Record], Iterable[object]]]] = {
     "AccessKeyId": lambda record: [_identity(record).get("accessKeyId")],
     "EventId": lambda record: [record["eventID"]],
@@ -67,10 +80,12 @@ def look_up(records: Iterable[Record], query: Mapping[str, Any], *, account: str
         region: where they happened.
 
     Raises:
-        FrontDoorError: ``ValidationException`` for a query that cannot be meant.
+        FrontDoorError: ``SerializationException`` for members of other types, ``ValidationException`` for a query that
+            cannot be meant.
     """
-    limit, start = query.get("MaxResults", MAX_RESULTS), _offset(query.get("NextToken"))
-    if not isinstance(limit, int) or not 1 <= limit <= MAX_RESULTS:
+    _require_types(query)
+    limit, start = _or_else(query.get("MaxResults"), MAX_RESULTS), _offset(query.get("NextToken"))
+    if not 1 <= limit <= MAX_RESULTS:
         raise FrontDoorError(FaultCode.VALIDATION, f"MaxResults is 1 to {MAX_RESULTS}")
     found = [record for record in records if _matches(record, query, account, region)][::-1]
     page: dict[str, object] = {"Events": [_event(record) for record in found[start : start + limit]]}
@@ -79,14 +94,25 @@ def look_up(records: Iterable[Record], query: Mapping[str, Any], *, account: str
     return page
 
 
+def _require_types(query: Mapping[str, object]) -> None:
+    for name, types in _TYPES.items():
+        value = query.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
+            raise FrontDoorError(FaultCode.SERIALIZATION, f"{name} is of another type")
+    attributes = query.get("LookupAttributes")
+    for attribute in attributes if isinstance(attributes, list) else ():
+        if not isinstance(attribute, dict) or not all(isinstance(value, str) for value in attribute.values()):
+            raise FrontDoorError(FaultCode.SERIALIZATION, "LookupAttributes is of another type")
+
+
 def _matches(record: Record, query: Mapping[str, Any], account: str, region: str) -> bool:
     if record["recipientAccountId"] != account or record["awsRegion"] != region:
         return False
     at_s = _event_time_s(record)
-    if at_s < query.get("StartTime", at_s) or at_s > query.get("EndTime", at_s):
+    if at_s < _or_else(query.get("StartTime"), at_s) or at_s > _or_else(query.get("EndTime"), at_s):
         return False
     for attribute in query.get("LookupAttributes") or ():
-        values = _ATTRIBUTES.get(attribute.get("AttributeKey"))
+        values = _ATTRIBUTES.get(attribute.get("AttributeKey", ""))
         if values is None:
             raise FrontDoorError(FaultCode.VALIDATION, "AttributeKey is not one of CloudTrail's lookup attributes")
         if attribute.get("AttributeValue") not in values(record):
@@ -131,13 +157,18 @@ def _event_time_s(record: Record) -> int:
     return int(datetime.fromisoformat(str(record["eventTime"])).timestamp())
 
 
+def _or_else(given: Any, otherwise: int) -> Any:
+    return otherwise if given is None else given
+
+
 def _offset(token: object) -> int:
     if token is None:
         return 0
-    try:
-        return int(base64.b64decode(str(token), validate=True))
-    except ValueError:
-        raise FrontDoorError(FaultCode.VALIDATION, "NextToken is not one that LookupEvents returned") from None
+    with suppress(ValueError):
+        text = base64.b64decode(str(token), validate=True)
+        if text.isdigit() and len(text) <= OFFSET_DIGITS:
+            return int(text)
+    raise FrontDoorError(FaultCode.VALIDATION, "NextToken is not one that LookupEvents returned")
 
 
 def _body(body: bytes) -> Mapping[str, Any]:

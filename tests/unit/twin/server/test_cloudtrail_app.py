@@ -1,3 +1,4 @@
+import base64
 import json
 from typing import Any
 
@@ -113,8 +114,9 @@ def test_a_page_has_fifty_events_at_most() -> None:
     [
         {"MaxResults": 0},
         {"MaxResults": MAX_RESULTS + 1},
-        {"MaxResults": "5"},
         {"NextToken": "no token"},
+        {"NextToken": base64.b64encode(b"-1").decode()},
+        {"NextToken": base64.b64encode(b"9" * 13).decode()},
         {"LookupAttributes": [{"AttributeKey": "Colour", "AttributeValue": "red"}]},
     ],
 )
@@ -122,6 +124,31 @@ def test_a_query_that_cannot_be_meant_is_refused(query: dict[str, Any]) -> None:
     with pytest.raises(FrontDoorError) as caught:
         found(query)
     assert caught.value.code is FaultCode.VALIDATION
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"MaxResults": "5"},
+        {"MaxResults": True},
+        {"NextToken": 1},
+        {"StartTime": "yesterday"},
+        {"EndTime": [1]},
+        {"LookupAttributes": 5},
+        {"LookupAttributes": {"AttributeKey": "EventName"}},
+        {"LookupAttributes": ["EventName"]},
+        {"LookupAttributes": [{"AttributeKey": ["EventName"], "AttributeValue": "Decrypt"}]},
+    ],
+)
+def test_members_of_other_types_are_refused(query: dict[str, Any]) -> None:
+    with pytest.raises(FrontDoorError) as caught:
+        found(query)
+    assert caught.value.code is FaultCode.SERIALIZATION
+
+
+def test_null_is_a_member_that_is_not_there() -> None:
+    nothing = dict.fromkeys(("MaxResults", "NextToken", "StartTime", "EndTime", "LookupAttributes"))
+    assert found(nothing) == found({})
 
 
 def test_roots_are_called_root() -> None:
