@@ -13,7 +13,7 @@ from pcrgate.client.client import RESULT_WAIT_S
 from pcrgate.client.conversation import Conversation
 from pcrgate.client.exchange import Flow, Reply, Request, SessionLostError
 from pcrgate.client.outcome import Outcome
-from pcrgate.client.transport import Gathered, Tries, headers_for, http_options
+from pcrgate.client.transport import ANSWER_TIMEOUT_S, Gathered, Tries, headers_for, http_options
 from pcrgate.client.trust import TrustPolicy
 from pcrgate.client.work import Action, Tensor, inference_request, read_outputs
 from pcrgate.envelope.session_agent import GrantKey
@@ -97,7 +97,7 @@ class AsyncClient:
             await self._sleep(request.pause_s)
         while True:
             try:
-                reply = await self._once(request)
+                reply = await self._in_time(request)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 pause = tries.failed(error)
             else:
@@ -106,6 +106,13 @@ class AsyncClient:
                     return reply
                 pause = again
             await self._sleep(pause)
+
+    async def _in_time(self, request: Request) -> Reply:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await self._once(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the whole of an answer") from error
 
     async def _once(self, request: Request) -> Reply:
         headers = headers_for(request, self._token)

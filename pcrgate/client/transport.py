@@ -21,6 +21,10 @@ TIMEOUT_S: Final = 60.0
 BODY_TIMEOUT_S: Final = 60.0
 """Longest from an answer's head to the end of its body: two megabytes over a slow line, and no drip without end."""
 
+ANSWER_TIMEOUT_S: Final = TIMEOUT_S + BODY_TIMEOUT_S
+"""Longest from a request to the end of its answer, of the asynchronous client: no head comes a byte a minute. The
+synchronous one has no such end: nothing of httpx's can end a read of another thread."""
+
 TRIES: Final = 4
 """How often a repeatable request is sent at most."""
 

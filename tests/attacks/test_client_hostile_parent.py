@@ -1,10 +1,12 @@
 """A parent that lies to the agent: whatever it changes, swaps, replays or withholds, it can only deny service."""
 
+import asyncio
 import base64
 import gzip
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +15,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pcrgate.attestation.anchors import AWS_ROOTS
+from pcrgate.client import async_client
+from pcrgate.client.async_client import AsyncClient
 from pcrgate.client.client import Client
 from pcrgate.client.outcome import PendingError
+from pcrgate.client.transport import TRIES
 from pcrgate.client.trust import TrustedManifests, TrustedPublisher, TrustPolicy
 from pcrgate.client.work import Action
 from pcrgate.envelope.session_identity import BootKeys, parse_identity
-from pcrgate.errors import ErrorCode, PcrgateError
+from pcrgate.errors import ClientError, ErrorCode, PcrgateError
 from pcrgate.kms.nsm_messages import NsmClient
 from pcrgate.twin.nsm import SoftwareNsm
 from pcrgate.units import PcrIndex, Sha384
 from tests.support.client_stage import ClientStage, open_client_stage
-from tests.support.enclave_stage import PUBLISHER, verifying
+from tests.support.enclave_stage import AGENT, PUBLISHER, verifying
 
 pytestmark = pytest.mark.network
 
@@ -390,3 +395,35 @@ def test_the_address_is_https_unless_it_is_this_machine(stage: ClientStage) -> N
         with pytest.raises(PcrgateError) as caught:
             Client(url, trust=stage.trust(), agent_id="one", agent_key=PUBLISHER, token="t")
         assert caught.value.code is ErrorCode.USAGE_ARGUMENTS
+
+
+def test_a_head_that_drips_holds_no_asynchronous_agent(stage: ClientStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes well within the longest silence, the head never ends."""
+    monkeypatch.setattr(async_client, "ANSWER_TIMEOUT_S", 0.2)
+    asked = 0
+
+    async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        with closing(writer), suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not writer.is_closing():
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async def no_pause(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async def attested() -> None:
+        server = await asyncio.start_server(dripping, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with (
+            server,
+            AsyncClient(url, trust=stage.trust(), agent_id="one", agent_key=AGENT, token="t", sleep=no_pause) as client,
+        ):
+            await client.attest()
+
+    with pytest.raises(ClientError) as caught:
+        asyncio.run(asyncio.wait_for(attested(), 30))
+    assert (caught.value.code, asked) == (ErrorCode.CLIENT_TRANSPORT, TRIES)
