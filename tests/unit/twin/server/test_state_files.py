@@ -22,10 +22,10 @@ from pathlib import Path
 from pcrgate.twin.settings import TwinSettings
 from pcrgate.twin.state import open_identity
 
-def dies_at(left):
-    def hook(event, _):
+def dies_at(left, folder):
+    def hook(event, arguments):
         nonlocal left
-        if event == "os.rename":
+        if event == "os.rename" and str(arguments[1]).startswith(folder):  # coverage renames its data too
             if not left:
                 os._exit(9)
             left -= 1
@@ -33,8 +33,8 @@ def dies_at(left):
 
 for number in range(int(sys.argv[2]) + 1):
     if not os.fork():
-        sys.addaudithook(dies_at(number))
         folder = Path(sys.argv[1]) / str(number)
+        sys.addaudithook(dies_at(number, str(folder)))
         open_identity(TwinSettings(state_dir=folder), folder)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.wait()[1]))
