@@ -15,6 +15,8 @@ from pcrgate.twin.audit import AuditTrail, Record
 from pcrgate.twin.clock import TwinClock
 from pcrgate.twin.faults import FaultCode, FrontDoorError
 from pcrgate.twin.http_edge import StartResponse, error_body, read_request, respond
+from pcrgate.twin.kms.request_shape import check_structure, service_model
+from pcrgate.twin.kms.service_errors import AwsError
 from pcrgate.twin.kms_app import authenticate
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -27,15 +29,6 @@ OFFSET_DIGITS: Final = 12
 """Longest offset in a token: more events than a twin ever keeps."""
 
 _LOOKUP: Final = "LookupEvents"
-_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "MaxResults": int,
-    "NextToken": str,
-    "StartTime": (int, float),
-    "EndTime": (int, float),
-    "LookupAttributes": list,
-}
-"""Types of a request's members; null is a member that is not there. Spec: CloudTrail's service model in botocore."""
-
 _ATTRIBUTES: Final[Mapping[str, Callable[[Record], Iterable[object]]]] = {
     "AccessKeyId": lambda record: [_identity(record).get("accessKeyId")],
     "EventId": lambda record: [record["eventID"]],
@@ -83,10 +76,12 @@ def look_up(records: Iterable[Record], query: Mapping[str, Any], *, account: str
         FrontDoorError: ``SerializationException`` for members of other types, ``ValidationException`` for a query that
             cannot be meant.
     """
-    _require_types(query)
-    limit, start = _or_else(query.get("MaxResults"), MAX_RESULTS), _offset(query.get("NextToken"))
-    if not 1 <= limit <= MAX_RESULTS:
-        raise FrontDoorError(FaultCode.VALIDATION, f"MaxResults is 1 to {MAX_RESULTS}")
+    try:
+        check_structure(query, service_model("cloudtrail").operation_model(_LOOKUP).input_shape)
+    except AwsError as error:  # both of its codes are the front door's, too
+        raise FrontDoorError(FaultCode[error.code.name], error.message) from error
+    query = {name: value for name, value in query.items() if value is not None}
+    limit, start = query.get("MaxResults", MAX_RESULTS), _offset(query.get("NextToken"))
     found = [record for record in records if _matches(record, query, account, region)][::-1]
     page: dict[str, object] = {"Events": [_event(record) for record in found[start : start + limit]]}
     if start + limit < len(found):
@@ -94,30 +89,16 @@ def look_up(records: Iterable[Record], query: Mapping[str, Any], *, account: str
     return page
 
 
-def _require_types(query: Mapping[str, object]) -> None:
-    for name, types in _TYPES.items():
-        value = query.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
-            raise FrontDoorError(FaultCode.SERIALIZATION, f"{name} is of another type")
-    attributes = query.get("LookupAttributes")
-    for attribute in attributes if isinstance(attributes, list) else ():
-        if not isinstance(attribute, dict) or not all(isinstance(value, str) for value in attribute.values()):
-            raise FrontDoorError(FaultCode.SERIALIZATION, "LookupAttributes is of another type")
-
-
 def _matches(record: Record, query: Mapping[str, Any], account: str, region: str) -> bool:
     if record["recipientAccountId"] != account or record["awsRegion"] != region:
         return False
     at_s = _event_time_s(record)
-    if at_s < _or_else(query.get("StartTime"), at_s) or at_s > _or_else(query.get("EndTime"), at_s):
+    if at_s < query.get("StartTime", at_s) or at_s > query.get("EndTime", at_s):
         return False
-    for attribute in query.get("LookupAttributes") or ():
-        values = _ATTRIBUTES.get(attribute.get("AttributeKey", ""))
-        if values is None:
-            raise FrontDoorError(FaultCode.VALIDATION, "AttributeKey is not one of CloudTrail's lookup attributes")
-        if attribute.get("AttributeValue") not in values(record):
-            return False
-    return True
+    return all(
+        attribute["AttributeValue"] in _ATTRIBUTES[attribute["AttributeKey"]](record)
+        for attribute in query.get("LookupAttributes", ())
+    )
 
 
 def _event(record: Record) -> dict[str, object]:
@@ -155,10 +136,6 @@ def _user_name(record: Record) -> object:
 
 def _event_time_s(record: Record) -> int:
     return int(datetime.fromisoformat(str(record["eventTime"])).timestamp())
-
-
-def _or_else(given: Any, otherwise: int) -> Any:
-    return otherwise if given is None else given
 
 
 def _offset(token: object) -> int:

@@ -18,9 +18,9 @@ TIME_MAX_S: Final = 253_402_300_799
 
 
 @cache
-def service_model() -> ServiceModel:
-    """Return the KMS model of the installed botocore."""
-    return botocore.session.Session().get_service_model("kms")
+def service_model(service: str = "kms") -> ServiceModel:
+    """Return the model that the installed botocore has of a service."""
+    return botocore.session.Session().get_service_model(service)
 
 
 def operation_model(operation: str) -> OperationModel:
@@ -50,10 +50,20 @@ def check_request(operation: str, request: Mapping[str, object]) -> None:
     if "Recipient" in request and "Recipient" not in members:
         raise AwsError(AwsCode.VALIDATION, f"{operation} does not support the Recipient parameter")
     if shape is not None:
-        _check_structure(request, shape, "")
+        check_structure(request, shape)
 
 
-def _check_structure(value: object, shape: Any, path: str) -> None:
+def check_structure(value: object, shape: Any, path: str = "") -> None:
+    """Accept an object whose members have the right types, lengths, patterns and values.
+
+    Args:
+        value: the object; members that are null count as left out.
+        shape: botocore's structure.
+        path: where it stands, for the message.
+
+    Raises:
+        AwsError: ValidationException, or SerializationException for a wrong JSON type.
+    """
     if not isinstance(value, Mapping):
         raise _wrong_type(path)
     for name in shape.required_members:
@@ -67,7 +77,7 @@ def _check_structure(value: object, shape: Any, path: str) -> None:
 def _check(value: object, shape: Any, path: str) -> None:
     kind = shape.type_name
     if kind == "structure":
-        _check_structure(value, shape, path)
+        check_structure(value, shape, path)
     elif kind == "list":
         _check_list(value, shape, path)
     elif kind == "map":

@@ -8,8 +8,9 @@ from kms_policies.request import Principal
 from pcrgate.twin.accounts import Accounts, Identity
 from pcrgate.twin.audit import AuditTrail, Call, Record
 from pcrgate.twin.clock import TwinClock
-from pcrgate.twin.cloudtrail_app import MAX_RESULTS, CloudTrailApp, _body, look_up
+from pcrgate.twin.cloudtrail_app import _ATTRIBUTES, MAX_RESULTS, CloudTrailApp, _body, look_up
 from pcrgate.twin.faults import FaultCode, FrontDoorError
+from pcrgate.twin.kms.request_shape import service_model
 from tests.unit.twin.server.wsgi_caller import answer, environ
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"
@@ -144,6 +145,12 @@ def test_members_of_other_types_are_refused(query: dict[str, Any]) -> None:
     with pytest.raises(FrontDoorError) as caught:
         found(query)
     assert caught.value.code is FaultCode.SERIALIZATION
+
+
+def test_every_attribute_that_the_service_knows_is_found_by() -> None:
+    shape: Any = service_model("cloudtrail").operation_model("LookupEvents").input_shape
+    known = shape.members["LookupAttributes"].member.members["AttributeKey"].enum
+    assert sorted(_ATTRIBUTES) == sorted(known)
 
 
 def test_null_is_a_member_that_is_not_there() -> None:
