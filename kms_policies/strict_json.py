@@ -56,16 +56,16 @@ def read_text(source: str | bytes, max_bytes: int, what: str) -> tuple[str, byte
     """
     try:
         data = source.encode() if isinstance(source, str) else bytes(source)
+        if len(data) > max_bytes:
+            raise KeyPolicyError(
+                ErrorCode.POLICY_TOO_LARGE, f"the {what} has {len(data)} bytes, expected at most {max_bytes}"
+            )
         text = data.decode()
     except UnicodeError:
         raise KeyPolicyError(ErrorCode.POLICY_JSON, f"the {what} is not UTF-8 text") from None
     if text.startswith("\ufeff"):
         raise KeyPolicyError(
             ErrorCode.POLICY_JSON, f"the {what} begins with a byte order mark, expected UTF-8 text without one"
-        )
-    if len(data) > max_bytes:
-        raise KeyPolicyError(
-            ErrorCode.POLICY_TOO_LARGE, f"the {what} has {len(data)} bytes, expected at most {max_bytes}"
         )
     return text, data
 

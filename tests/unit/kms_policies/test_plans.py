@@ -364,6 +364,7 @@ def test_a_plan_holds_no_identity_policies_for_us() -> None:
 def test_the_size_is_bounded() -> None:
     assert refusal(b" " * (SOURCE_MAX_BYTES + 1)).code is ErrorCode.POLICY_TOO_LARGE
     assert refusal(b" " * SOURCE_MAX_BYTES).code is ErrorCode.POLICY_JSON
+    assert refusal(b"\xff" * (SOURCE_MAX_BYTES + 1)).code is ErrorCode.POLICY_TOO_LARGE  # nothing of it is decoded
 
 
 def test_a_state_tells_the_neighbour_that_a_plan_cannot() -> None:
