@@ -58,5 +58,5 @@ class GroupCommit:
 
 
 def _handed_on(then: Callable[[_T], None], future: "asyncio.Future[_T]") -> None:
-    if not future.cancelled() and future.exception() is None:
+    if future.exception() is None:
         then(future.result())

@@ -1,6 +1,5 @@
 """Hold the running service to its OpenAPI document: generated requests, and the answers to a real agent's."""
 
-import asyncio
 import datetime as dt
 import hashlib
 import json
@@ -23,8 +22,6 @@ from schemathesis.specs.openapi import checks
 
 from pcrgate.client.outcome import PendingError
 from pcrgate.errors import ErrorCode
-from pcrgate.wire.messages import Message
-from service import public_routes
 from service.state_store import Role
 from tests.docs.rest_api import openapi
 from tests.integration.test_service_client import QUERY
@@ -248,22 +245,3 @@ def test_an_enclave_that_is_gone_is_503_with_the_time_to_come_again(tmp_path: Pa
             answer = http.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, ErrorCode.WIRE_LINK.code)
             assert int(answer.headers["retry-after"]) >= 1
-
-
-class SilentLink:
-    """Take everything and answer nothing."""
-
-    async def ask(self, message: Message, expected: Any) -> Any:  # noqa: ARG002 - the shape of a link
-        await asyncio.Event().wait()
-
-    async def close(self) -> None:
-        """Hold nothing."""
-
-
-def test_an_enclave_that_hangs_hides_no_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_routes, "STATUS_TIMEOUT_S", 0.1)
-    with running_service(tmp_path, link=SilentLink()) as service, service.client(Role.OPERATOR) as http:
-        answer = http.get("/metrics", timeout=10)
-    assert answer.status_code == 200
-    assert "pcrgate_enclave_up 0.0" in answer.text
-    assert "pcrgate_requests_in_progress" in answer.text

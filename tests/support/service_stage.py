@@ -4,7 +4,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,12 @@ class ServiceStage:
 
 @contextmanager
 def running_service(
-    folder: Path, *, link: Link | None = None, artifacts: ArtifactStore | None = None, **changes: Any
+    folder: Path,
+    *,
+    link: Link | None = None,
+    artifacts: ArtifactStore | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **changes: Any,
 ) -> Iterator[ServiceStage]:
     """Run a service until the end of the block.
 
@@ -75,6 +80,7 @@ def running_service(
         folder: for its stores; a second service over the same folder finds what the first one left.
         link: to an enclave; to a socket where nobody listens when None.
         artifacts: where sealed files are kept; in the folder when None.
+        clock: seconds, for rates.
         changes: settings other than generous ones.
     """
     settings = ServiceSettings.model_validate({"data_directory": folder, **GENEROUS, **changes})
@@ -91,6 +97,7 @@ def running_service(
             shelf=shelf,
             link=link or EnclaveLink(UnixAddress(path=folder / "nobody.sock"), timeout_s=5),
             log=logger(out),
+            clock=clock,
         )
         made = {role: tokens.make(role, f"test-{role.value}", now_ms=1) for role in Role}
         with serving(app) as port:
