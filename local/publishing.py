@@ -16,6 +16,7 @@ from pcrgate.manifest.public_keys import VerifyingKey
 from pcrgate.manifest.release import Agent, Manifest
 from pcrgate.manifest.sealed_secret import SealedSecret, SecretClass, SecretFormat, secret_context
 from pcrgate.manifest.signature import sign_manifest
+from pcrgate.units import KeyArn
 
 AGENT: Final = "laptop"
 """The agent's name in the manifest."""
@@ -44,6 +45,60 @@ class Sealed:
 
     secret: SealedSecret
     message: bytes = field(repr=False)
+
+
+def seal_model(
+    kms: Any,
+    key_arn: KeyArn,
+    name: str,
+    plaintext: bytes,
+    *,
+    epoch: int,
+    expires_ms: int,
+    workloads: tuple[str, ...] = ("infer",),
+    progress: Callable[[int, int], None] | None = None,
+) -> Sealed:
+    """Seal an ONNX model, and say what a manifest has to say of it.
+
+    Args:
+        kms: a stock client of the publisher's role.
+        key_arn: the weights' key.
+        name: of the model.
+        plaintext: the model.
+        epoch: of it; greater whenever it changes.
+        expires_ms: when it is good no more, milliseconds since the epoch.
+        workloads: what may use it.
+        progress: told sealed and total bytes.
+
+    Raises:
+        ReleaseError: when KMS does not wrap the data key.
+    """
+    context = secret_context(SecretClass.WEIGHTS, name, epoch)
+    out = io.BytesIO()
+    sealed = seal_message(
+        io.BytesIO(plaintext),
+        out.write,
+        client=kms,
+        key_arn=key_arn,
+        encryption_context=context,
+        plaintext_bytes=len(plaintext),
+        progress=progress,
+    )
+    secret = SealedSecret(
+        secret_class=SecretClass.WEIGHTS,
+        name=name,
+        epoch=epoch,
+        format=SecretFormat.ONNX,
+        key_arn=key_arn,
+        encryption_context=context,
+        header_sha384=sealed.measurement.header_sha384,
+        frames_sha384=sealed.measurement.frames_sha384,
+        plaintext_sha384=sealed.plaintext_sha384,
+        plaintext_bytes=len(plaintext),
+        workloads=workloads,
+        expires_ms=expires_ms,
+    )
+    return Sealed(secret=secret, message=out.getvalue())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,45 +130,11 @@ class LaptopPublisher:
         epoch: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> Sealed:
-        """Seal an ONNX model under the weights' key.
-
-        Args:
-            kms: a stock client of the publisher's role.
-            provisioned: names the key.
-            name: of the model.
-            plaintext: the model.
-            epoch: of it; greater whenever it changes.
-            progress: told sealed and total bytes.
-
-        Raises:
-            ReleaseError: when KMS does not wrap the data key.
-        """
-        context = secret_context(SecretClass.WEIGHTS, name, epoch)
-        out = io.BytesIO()
-        sealed = seal_message(
-            io.BytesIO(plaintext),
-            out.write,
-            client=kms,
-            key_arn=provisioned.weights_key,
-            encryption_context=context,
-            plaintext_bytes=len(plaintext),
+        """Seal a model under the weights' key, as :func:`seal_model` does, for the time of the manifest."""
+        return seal_model(
+            kms, provisioned.weights_key, name, plaintext, epoch=epoch, expires_ms=self.made_ms + LIFETIME_MS,
             progress=progress,
-        )
-        secret = SealedSecret(
-            secret_class=SecretClass.WEIGHTS,
-            name=name,
-            epoch=epoch,
-            format=SecretFormat.ONNX,
-            key_arn=provisioned.weights_key,
-            encryption_context=context,
-            header_sha384=sealed.measurement.header_sha384,
-            frames_sha384=sealed.measurement.frames_sha384,
-            plaintext_sha384=sealed.plaintext_sha384,
-            plaintext_bytes=len(plaintext),
-            workloads=("infer",),
-            expires_ms=self.made_ms + LIFETIME_MS,
-        )
-        return Sealed(secret=secret, message=out.getvalue())
+        )  # fmt: skip
 
     def manifest(self, provisioned: Provisioned, sealed: Sealed, *, epoch: int) -> bytes:
         """Return the signed manifest that names one model, one agent, and what it may do."""

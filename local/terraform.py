@@ -40,6 +40,13 @@ _NEVER: Final = "2099-01-01T00:00:00Z"
 _NO_AMI: Final = "ami-00000000000000000"
 
 
+def copy_configuration(target: Path) -> None:
+    """Copy what Terraform reads of this checkout, without what an earlier run left behind."""
+    left_behind = shutil.ignore_patterns(".terraform", ".terraform.lock.hcl", "*.tfstate*")
+    for name in (Path("terraform"), Path("kms_policies", "templates")):
+        shutil.copytree(ROOT / name, target / name, ignore=left_behind)
+
+
 class TerraformProvisioner:
     """Apply the environment for twins, in a copy: nothing is written into the checkout."""
 
@@ -58,10 +65,7 @@ class TerraformProvisioner:
         Raises:
             PcrgateError: ``local-terraform``.
         """
-        left_behind = shutil.ignore_patterns(".terraform", ".terraform.lock.hcl", "*.tfstate*")
-        shutil.copytree(ROOT / "terraform", self._root / "terraform", ignore=left_behind)
-        templates = Path("kms_policies", "templates")
-        shutil.copytree(ROOT / templates, self._root / templates)
+        copy_configuration(self._root)
         account, administrator = self._twin.settings.account, make_administrator(self._twin, "kms:*")
         self._write_variables(account, administrator)
         self._run_again_once("init", "-input=false", f"-plugin-dir={self._terraform.plugin_dir}")

@@ -1,34 +1,15 @@
 """A stage, a parent, a live enclave process and an agent in session with it, one of each a file of tests."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.attacks.hostile_peer import agent_at
 from tests.support.enclave_agent import TestAgent
-from tests.support.enclave_stage import EnclaveProcess, EnclaveStage, Site, open_site, open_stage, running
+from tests.support.enclave_fixtures import enclave, site, stage
+from tests.support.enclave_stage import EnclaveProcess
+
+__all__ = ["agent", "enclave", "site", "stage"]
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[EnclaveStage]:
-    with open_stage() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def site(stage: EnclaveStage) -> Iterator[Site]:
-    with open_site(stage) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def enclave(site: Site) -> Iterator[EnclaveProcess]:
-    with running(site) as process:
-        assert process.wait("live").failure is None
-        yield process
-        assert process.stop() == (b"", b"")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(name="agent", scope="module")
 def agent(enclave: EnclaveProcess) -> TestAgent:
     return agent_at(enclave.site, enclave.ask).open()

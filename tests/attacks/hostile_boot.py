@@ -11,7 +11,7 @@ from pcrgate.manifest import verification
 from pcrgate.manifest.release import Manifest
 from pcrgate.units import KeyArn
 from tests.attacks.mutants import mutant
-from tests.support.enclave_stage import EnclaveStage, Sealed, open_site, running
+from tests.support.enclave_stage import EnclaveStage, open_site, running
 from tests.support.onnx_model import adding_model
 
 Removal = tuple[ModuleType, tuple[tuple[str, str], ...]]
@@ -46,7 +46,7 @@ def resealed(stage: EnclaveStage, key: KeyArn, client: Any) -> Manifest:
     kept = stage.weights_key, stage.publisher
     stage.weights_key, stage.publisher = key, client
     try:
-        sealed: Sealed = stage.seal("adder", EVIL, epoch=4)
+        sealed = stage.seal("adder", EVIL, epoch=4)
     finally:
         stage.weights_key, stage.publisher = kept
     return replace(stage.manifest, secrets=(sealed.secret,))

@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enclave.handshakes import GOODBYE
 from enclave.invocations import REPORT_LABEL
-from local.measurement import ROOT, measure
+from local.measurement import copy_checkout, measure, measured_files
 from pcrgate.attestation.anchors import Roots
 from pcrgate.attestation.cbor import decode
 from pcrgate.attestation.verifier import Recorded, verify
@@ -27,35 +27,13 @@ from tests.support.enclave_stage import (
     OTHER_AGENT,
     WEIGHTS,
     EnclaveProcess,
-    EnclaveStage,
     Site,
     now_ms,
     open_site,
-    open_stage,
     running,
 )
 
 pytestmark = pytest.mark.network
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[EnclaveStage]:
-    with open_stage() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def site(stage: EnclaveStage) -> Iterator[Site]:
-    with open_site(stage) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def enclave(site: Site) -> Iterator[EnclaveProcess]:
-    with running(site) as process:
-        assert process.wait("live").failure is None
-        yield process
-        assert process.stop() == (b"", b"")
 
 
 def agent_of(process: EnclaveProcess, **options: Any) -> TestAgent:
@@ -214,18 +192,8 @@ def test_one_changed_byte_changes_pcr0_and_nothing_is_released(site: Site, encla
     assert "result" in agent_of(enclave).open().invoke("infer", vector(1, 1, 1, 1)).inner
 
 
-def test_pcr0_covers_every_file_of_the_enclave(site: Site, tmp_path: Any) -> None:
-    import shutil
-
-    from local.measurement import MEASURED, measured_files
-
-    for name in MEASURED:
-        source = ROOT / name
-        if source.is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, tmp_path / name)
-        else:
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+def test_pcr0_covers_every_file_of_the_enclave(site: Site, tmp_path: Path) -> None:
+    copy_checkout(tmp_path)
     configuration = site.stage.configuration
     before = measure(configuration, None, root=tmp_path)
     assert before == measure(configuration, None)

@@ -1,7 +1,6 @@
 """A stage for tests with a real enclave: twin over TLS, keys under the shipped policies, a sealed model, a manifest, a
 parent with relay and broker, and the enclave as a process of its own."""
 
-import io
 import json
 import os
 import socket
@@ -27,8 +26,8 @@ from kms_policies.inputs import EnclaveMeasurements, KeyPolicyInputs
 from kms_policies.rendering import Template, render
 from local.measurement import measure
 from local.parent import LaptopParent
+from local.publishing import Sealed, seal_model
 from pcrgate.attestation.anchors import Roots
-from pcrgate.envelope.sealing import seal_message
 from pcrgate.kms.credentials import TemporaryCredentials
 from pcrgate.kms.nsm import Nsm
 from pcrgate.kms.relay import UnixDialer
@@ -36,7 +35,6 @@ from pcrgate.manifest.constraints import Equals, IntegerRange, MaxAmount, OneOf
 from pcrgate.manifest.grants import ActionRule, Argument, Grant, WorkloadRules
 from pcrgate.manifest.public_keys import VerifyingKey
 from pcrgate.manifest.release import Agent, Manifest
-from pcrgate.manifest.sealed_secret import SealedSecret, SecretClass, SecretFormat, secret_context
 from pcrgate.manifest.signature import sign_manifest
 from pcrgate.twin.clients import boto_client
 from pcrgate.twin.nsm import SoftwareNsm
@@ -98,14 +96,6 @@ def grants(expires_ms: int) -> tuple[Grant, ...]:
         Grant(agent="one", workload="infer", actions=(ActionRule(action="adder"),), expires_ms=expires_ms),
         Grant(agent="two", workload="validate", actions=(query,), expires_ms=expires_ms),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """Hold a sealed secret: its entry and its file."""
-
-    secret: SealedSecret
-    message: bytes
 
 
 class EnclaveStage:
@@ -181,32 +171,12 @@ class EnclaveStage:
 
     def seal(self, name: str, plaintext: bytes, *, epoch: int, workloads: tuple[str, ...] = ("infer",)) -> Sealed:
         """Seal weights as a publisher does, and put them where the parent finds them."""
-        context = secret_context(SecretClass.WEIGHTS, name, epoch)
-        out = io.BytesIO()
-        sealed = seal_message(
-            io.BytesIO(plaintext),
-            out.write,
-            client=self.publisher,
-            key_arn=self.weights_key,
-            encryption_context=context,
-            plaintext_bytes=len(plaintext),
-        )
-        secret = SealedSecret(
-            secret_class=SecretClass.WEIGHTS,
-            name=name,
-            epoch=epoch,
-            format=SecretFormat.ONNX,
-            key_arn=self.weights_key,
-            encryption_context=context,
-            header_sha384=sealed.measurement.header_sha384,
-            frames_sha384=sealed.measurement.frames_sha384,
-            plaintext_sha384=sealed.plaintext_sha384,
-            plaintext_bytes=len(plaintext),
+        sealed = seal_model(
+            self.publisher, self.weights_key, name, plaintext, epoch=epoch, expires_ms=self.expires_ms,
             workloads=workloads,
-            expires_ms=self.expires_ms,
-        )
-        (self.blobs / secret.header_sha384.hex()).write_bytes(out.getvalue())
-        return Sealed(secret=secret, message=out.getvalue())
+        )  # fmt: skip
+        (self.blobs / sealed.secret.header_sha384.hex()).write_bytes(sealed.message)
+        return sealed
 
     def write_configuration(self, name: str, **changes: Any) -> Path:
         values = {

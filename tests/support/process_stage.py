@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from local.publishing import Sealed
 from pcrgate.attestation.anchors import Roots
 from pcrgate.client.client import Client
 from pcrgate.client.trust import TrustedPublisher, TrustPolicy
@@ -35,7 +36,6 @@ from tests.support.enclave_stage import (
     ROOT,
     EnclaveProcess,
     EnclaveStage,
-    Sealed,
     Site,
     open_site,
     open_stage,

@@ -1,13 +1,12 @@
 """The enclave's process on what Terraform made: its keys and roles, its measured configuration, its trust policy."""
 
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from local.measurement import MEASURED, measure
+from local.measurement import MEASURED, copy_checkout, measure
 from pcrgate.client.trust import TrustPolicy
 from pcrgate.manifest.grants import ActionRule, Grant
 from pcrgate.manifest.release import Agent, Manifest
@@ -19,7 +18,6 @@ from tests.support.client_stage import ClientStage
 from tests.support.enclave_stage import (
     AGENT,
     MODEL,
-    ROOT,
     EnclaveProcess,
     EnclaveStage,
     now_ms,
@@ -28,9 +26,6 @@ from tests.support.enclave_stage import (
     verifying,
 )
 from tests.support.service_stage import running_service
-
-BESIDE = ("pcrgate", "kms_policies", "local")
-"""What the laptop's enclave loads beside what it measures: the software NSM and its door."""
 
 
 class ProvisionedStage(EnclaveStage):
@@ -93,9 +88,7 @@ class TamperedEnclave:
 
     def __init__(self, stage: ProvisionedStage) -> None:
         """Copy, and append the byte."""
-        self.root = stage.folder / "tampered"
-        for name in ("enclave", *BESIDE):
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.root = copy_checkout(stage.folder / "tampered")
         assert all((self.root / name).exists() for name in MEASURED)
         with (self.root / "enclave" / "boot.py").open("ab") as file:
             file.write(b"#")

@@ -2,14 +2,13 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.architecture.sources import ROOT
+from local.terraform import copy_configuration
 from tests.support.terraform import Terraform
 
 OFFLINE_PROVIDER = """
@@ -44,9 +43,7 @@ class WorkingCopy:
     @classmethod
     def make(cls, root: Path, terraform: Terraform, environment: Mapping[str, str] | None = None) -> "WorkingCopy":
         """Copy what Terraform reads, without what it left behind."""
-        left_behind = shutil.ignore_patterns(".terraform", ".terraform.lock.hcl", "*.tfstate*")
-        shutil.copytree(ROOT / "terraform", root / "terraform", ignore=left_behind)
-        shutil.copytree(ROOT / "kms_policies" / "templates", root / "kms_policies" / "templates")
+        copy_configuration(root)
         return cls(root=root, terraform=terraform, environment=environment or {})
 
     def run(self, folder: str, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:

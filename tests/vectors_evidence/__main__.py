@@ -2,19 +2,12 @@
 
 import sys
 
+from tests.support.vector_command import run
 from tests.vectors_evidence.catalogue import differences, write
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        lines = differences()
-        print("\n".join(lines) or "the evidence vectors are as generated")
-        return 1 if lines else 0
-    if arguments:
-        print("usage: python -m tests.vectors_evidence [--check]", file=sys.stderr)
-        return 2
-    print(f"{write()} evidence vectors written")
-    return 0
+    return run(arguments, "tests.vectors_evidence", "the evidence vectors", differences=differences, write=write)
 
 
 if __name__ == "__main__":

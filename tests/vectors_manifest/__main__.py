@@ -2,19 +2,12 @@
 
 import sys
 
+from tests.support.vector_command import run
 from tests.vectors_manifest.catalogue import differences, write
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        lines = differences()
-        print("\n".join(lines) or "the manifest vectors are as generated")
-        return 1 if lines else 0
-    if arguments:
-        print("usage: python -m tests.vectors_manifest [--check]", file=sys.stderr)
-        return 2
-    print(f"{write()} manifest vectors written")
-    return 0
+    return run(arguments, "tests.vectors_manifest", "the manifest vectors", differences=differences, write=write)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,14 @@
 
 import sys
 
+from tests.support.vector_command import run
 from tests.vectors_session.catalogue import differences, write
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        lines = differences()
-        print("\n".join(lines) or "the vectors of sessions and receipts are as generated")
-        return 1 if lines else 0
-    if arguments:
-        print("usage: python -m tests.vectors_session [--check]", file=sys.stderr)
-        return 2
-    print(f"{write()} vectors written")
-    return 0
+    return run(
+        arguments, "tests.vectors_session", "the vectors of sessions and receipts", differences=differences, write=write
+    )
 
 
 if __name__ == "__main__":
