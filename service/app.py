@@ -33,6 +33,7 @@ from service.settings import ServiceSettings
 from service.shelf import Shelf
 from service.state_store import StateStore
 from service.tokens import Tokens
+from service.upkeep import Upkeep
 from service.uploads import UploadOffsetError, Uploads
 
 DESCRIPTION: Final = """\
@@ -87,13 +88,19 @@ def create_app(
         log=lines,
     )
 
+    upkeep = Upkeep(
+        state, parts.uploads, result_keep_s=settings.result_keep_s, upload_keep_s=settings.upload_keep_s, log=lines,
+        now_ms=now_ms,
+    )  # fmt: skip
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        forgotten = await asyncio.to_thread(state.forget_results, now_ms() - settings.result_keep_s * 1000)
-        lines.info("results forgotten", count=forgotten)
         lines.info("invocations taken up", count=await dispatcher.take_up())
+        keeping = asyncio.create_task(upkeep.run())
         yield
+        keeping.cancel()
         await dispatcher.drain(settings.drain_s)
+        await asyncio.gather(keeping, return_exceptions=True)
         await desk.close()
 
     app = FastAPI(

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pcrgate.units import Sha384
-from service.artifact_store import READ_BYTES, Upload, no_such_artifact, require_offset, store_failed, wrong_digest
+from service.artifact_store import (
+    READ_BYTES,
+    Upload,
+    digests_named,
+    no_such_artifact,
+    require_offset,
+    store_failed,
+    wrong_digest,
+)
 
 PART_BYTES: Final = 1 << 20
 """Length of a part, 1 MiB: synced one by one, so a crash costs a publisher at most this much."""
@@ -97,6 +105,17 @@ class FileArtifactStore:
         """
         with _as_store_failure():
             (self._incoming / digest.hex()).unlink(missing_ok=True)
+
+    def unfinished(self, before_ms: int) -> list[Sha384]:
+        """Return the files that have not grown since a time.
+
+        Raises:
+            ServiceError: ``service-store``.
+        """
+        with _as_store_failure():
+            return digests_named(
+                path.name for path in self._incoming.iterdir() if path.stat().st_mtime_ns < before_ms * 1_000_000
+            )
 
     def read(self, digest: Sha384, offset: int = 0) -> Iterator[bytes]:
         """Yield a whole file from an offset on.

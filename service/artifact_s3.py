@@ -4,6 +4,7 @@ S3 itself remembers unfinished uploads, so another process finds them. A finishe
 name of its own before the file appears under its digest: a bucket is as untrusted as a disk.
 """
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,19 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pcrgate.units import Sha384
-from service.artifact_store import READ_BYTES, Upload, no_such_artifact, require_offset, store_failed, wrong_digest
+from service.artifact_store import (
+    READ_BYTES,
+    Upload,
+    digests_named,
+    no_such_artifact,
+    require_offset,
+    store_failed,
+    wrong_digest,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PartTypeDef
 
 PART_BYTES: Final = 8 << 20
 """Length of a part, 8 MiB; S3 takes 5 MiB to 5 GiB and 10 000 parts, so files up to 78 GiB."""
@@ -104,15 +114,39 @@ class S3ArtifactStore:
         return size
 
     def discard(self, digest: Sha384) -> None:
-        """Abort the multipart upload.
+        """Abort the multipart upload, and drop what a process completed that was killed before it compared the digest.
 
         Raises:
             ServiceError: ``service-store``.
         """
+        key = self._incoming(digest)
         with _as_store_failure():
             upload_id = self._upload_id(digest)
             if upload_id is not None:
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._incoming(digest), UploadId=upload_id)
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def unfinished(self, before_ms: int) -> list[Sha384]:
+        """Return the uploads whose last part came before a time, and what was completed before it and not compared.
+
+        Raises:
+            ServiceError: ``service-store``.
+        """
+        prefix = f"{self._prefix}incoming/"
+        touched: dict[str, dt.datetime] = {}
+        with _as_store_failure():
+            uploads = self._client.get_paginator("list_multipart_uploads")
+            for page in uploads.paginate(Bucket=self._bucket, Prefix=prefix):
+                for upload in page.get("Uploads", []):
+                    arrived = [part["LastModified"] for part in self._listed(upload["Key"], upload["UploadId"])]
+                    touched[upload["Key"]] = max(arrived, default=upload["Initiated"])
+            objects = self._client.get_paginator("list_objects_v2")
+            for found in objects.paginate(Bucket=self._bucket, Prefix=prefix):
+                for entry in found.get("Contents", []):
+                    touched.setdefault(entry["Key"], entry["LastModified"])
+        return digests_named(
+            key.removeprefix(prefix) for key, last in touched.items() if last.timestamp() * 1000 < before_ms
+        )
 
     def read(self, digest: Sha384, offset: int = 0) -> Iterator[bytes]:
         """Yield a whole file from an offset on, by a ranged request.
@@ -154,10 +188,12 @@ class S3ArtifactStore:
 
     def _parts(self, digest: Sha384, upload_id: str) -> list[tuple[int, str, int]]:
         """Return number, tag and size in bytes of every part."""
-        pages = self._client.get_paginator("list_parts").paginate(
-            Bucket=self._bucket, Key=self._incoming(digest), UploadId=upload_id
-        )
-        return [(part["PartNumber"], part["ETag"], part["Size"]) for page in pages for part in page.get("Parts", [])]
+        listed = self._listed(self._incoming(digest), upload_id)
+        return [(part["PartNumber"], part["ETag"], part["Size"]) for part in listed]
+
+    def _listed(self, key: str, upload_id: str) -> "list[PartTypeDef]":
+        pages = self._client.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        return [part for page in pages for part in page.get("Parts", [])]
 
     def _incoming(self, digest: Sha384) -> str:
         return f"{self._prefix}incoming/{digest.hex()}"

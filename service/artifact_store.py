@@ -4,16 +4,20 @@ Whatever lies here is ciphertext. An upload that breaks off goes on where it sto
 store has received it finds again by itself.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from pcrgate.errors import ErrorCode, ServiceError
-from pcrgate.units import Sha384
+from pcrgate.units import SHA384_BYTES, Sha384
 
 READ_BYTES: Final = 1 << 20
 """Length of what is read at once, 1 MiB: large enough for a disk or a request, small beside the memory of a parent."""
+
+
+_NAME: Final = re.compile(rf"[0-9a-f]{{{2 * SHA384_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,17 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def unfinished(self, before_ms: int) -> list[Sha384]:
+        """Return the files that are not complete and of which nothing arrived since a time.
+
+        Args:
+            before_ms: milliseconds since the epoch.
+
+        Raises:
+            ServiceError: ``service-store``.
+        """
+        ...
+
     def read(self, digest: Sha384, offset: int = 0) -> Iterator[bytes]:
         """Yield a complete file from an offset on, in pieces of at most 1 MiB.
 
@@ -87,6 +102,11 @@ class ArtifactStore(Protocol):
     def local_file(self, digest: Sha384) -> Path | None:
         """Return where on this machine a complete file lies; None when it lies elsewhere or is not complete."""
         ...
+
+
+def digests_named(names: Iterable[str]) -> list[Sha384]:
+    """Return the digests that names are the hex of, each once; other names are somebody else's."""
+    return [Sha384(bytes.fromhex(name)) for name in sorted(set(names)) if _NAME.fullmatch(name)]
 
 
 def require_offset(upload: Upload, offset: int, part_bytes: int) -> None:

@@ -47,6 +47,7 @@ class ServiceSettings(BaseSettings):
         body_timeout_s: longest wait for the next piece of a body.
         wait_max_s: longest ``Prefer: wait``.
         result_keep_s: how long results are kept.
+        upload_keep_s: how long an upload that is not complete may pause before what arrived of it is dropped.
         drain_s: how long requests in progress may take after SIGTERM.
     """
 
@@ -75,6 +76,7 @@ class ServiceSettings(BaseSettings):
     body_timeout_s: Annotated[float, Ge(0.01), Le(600)] = 15.0
     wait_max_s: Annotated[int, Ge(0), Le(300)] = 60
     result_keep_s: Annotated[int, Ge(1), Le(30 * _DAY_S)] = _DAY_S
+    upload_keep_s: Annotated[int, Ge(3600), Le(90 * _DAY_S)] = 7 * _DAY_S
     drain_s: Annotated[float, Ge(0), Le(600)] = 20.0
 
     @classmethod

@@ -31,3 +31,9 @@ TABLES: Final = (
     ) STRICT""",
 )
 """What an empty file gets, in one transaction."""
+
+INDEXES: Final = (
+    "CREATE INDEX IF NOT EXISTS invocations_created ON invocations (created_ms)",
+    "CREATE INDEX IF NOT EXISTS sessions_created ON sessions (created_ms)",
+)
+"""What every file gets when it is opened: they change no answer, so files of before are of the same version."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pcrgate.errors import ErrorCode, ServiceError
 from pcrgate.units import Sha384
 from service.state_connection import StateFile
-from service.state_schema import SCHEMA_VERSION, TABLES
+from service.state_schema import INDEXES, SCHEMA_VERSION, TABLES
 from service.state_store import (
     RESULTS_PENDING_MAX,
     Artifact,
@@ -56,6 +56,8 @@ class SqliteStateStore:
                 raise ServiceError(
                     ErrorCode.SERVICE_STORE, f"the state is of version {version}, expected {SCHEMA_VERSION}"
                 )
+            for statement in INDEXES:
+                self._connection.execute(statement)
 
     def close(self) -> None:
         """Close the file."""
@@ -259,12 +261,19 @@ class SqliteStateStore:
         query = f"SELECT {_INVOCATION} FROM invocations WHERE state = 'pending' ORDER BY created_ms, rowid"  # noqa: S608 - our names
         return [_invocation(row) for row in self._file.all(query)]
 
-    def forget_results(self, before_ms: int) -> int:
+    def forget_results(self, before_ms: int, *, most: int) -> int:
         """Drop what ended and was taken before a time."""
+        return self._forget("invocations", "state <> 'pending'", before_ms, most)
+
+    def forget_sessions(self, before_ms: int, *, most: int) -> int:
+        """Drop tickets kept since before a time."""
+        return self._forget("sessions", "TRUE", before_ms, most)
+
+    def _forget(self, table: str, condition: str, before_ms: int, most: int) -> int:
+        oldest = f"SELECT rowid FROM {table} WHERE {condition} AND created_ms < ? ORDER BY created_ms LIMIT ?"  # noqa: S608 - our own words
+        statement = f"DELETE FROM {table} WHERE rowid IN ({oldest})"  # noqa: S608 - our own words
         with self._file.writing():
-            return self._connection.execute(
-                "DELETE FROM invocations WHERE state <> 'pending' AND created_ms < ?", (before_ms,)
-            ).rowcount
+            return self._connection.execute(statement, (before_ms, most)).rowcount
 
     def add_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
         """Remember receipts."""
@@ -286,6 +295,15 @@ class SqliteStateStore:
         """Return receipts of a boot in their order."""
         query = f"SELECT {_RECEIPT} FROM receipts WHERE boot_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"  # noqa: S608 - our names
         return [_receipt(row) for row in self._file.all(query, boot_id, after, limit)]
+
+    def forget_receipts(self, boot_id: bytes, *, most: int) -> int:
+        """Drop receipts of a boot, the first ones first."""
+        first = "SELECT rowid FROM receipts WHERE boot_id = ? ORDER BY sequence LIMIT ?"
+        with self._file.writing():
+            return self._connection.execute(
+                f"DELETE FROM receipts WHERE rowid IN ({first})",  # noqa: S608 - our own words
+                (boot_id, most),
+            ).rowcount
 
     def boots(self) -> list[bytes]:
         """Return the boots that receipts are known of, the latest first."""

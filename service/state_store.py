@@ -230,8 +230,22 @@ class StateStore(Protocol):
         """Return what was taken and has no result, the oldest first: whoever starts anew sends it once more."""
         ...
 
-    def forget_results(self, before_ms: int) -> int:
-        """Drop ended invocations taken before a time, milliseconds since the epoch; return how many. Receipts stay."""
+    def forget_results(self, before_ms: int, *, most: int) -> int:
+        """Drop ended invocations taken before a time, the oldest first; return how many. Receipts stay.
+
+        Args:
+            before_ms: milliseconds since the epoch.
+            most: most that are dropped now.
+        """
+        ...
+
+    def forget_sessions(self, before_ms: int, *, most: int) -> int:
+        """Drop tickets kept since before a time, the oldest first; return how many.
+
+        Args:
+            before_ms: milliseconds since the epoch.
+            most: most that are dropped now.
+        """
         ...
 
     def add_receipts(self, receipts: Sequence[ReceiptRecord]) -> None:
@@ -244,6 +258,15 @@ class StateStore(Protocol):
 
     def receipts(self, boot_id: bytes, *, after: int = 0, limit: int) -> list[ReceiptRecord]:
         """Return receipts of a boot in their order, beginning after a sequence number."""
+        ...
+
+    def forget_receipts(self, boot_id: bytes, *, most: int) -> int:
+        """Drop receipts of a boot, the first ones first; return how many.
+
+        Args:
+            boot_id: 32 bytes.
+            most: most that are dropped now.
+        """
         ...
 
     def boots(self) -> list[bytes]:

@@ -6,7 +6,8 @@ draft-ietf-httpbis-resumable-upload.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,13 +98,40 @@ class Uploads:
             ServiceError: ``service-conflict`` while another request uploads the same file, ``service-upload-offset``,
                 ``service-request`` for another length than was said, ``service-digest``, ``service-store``.
         """
+        with self._alone(digest):
+            return await self._receive(digest, said, body, now_ms)
+
+    async def forget(self, before_ms: int) -> int:
+        """Drop uploads of which nothing arrived since a time, and return how many.
+
+        Args:
+            before_ms: milliseconds since the epoch.
+
+        Raises:
+            ServiceError: ``service-store``.
+        """
+        count = 0
+        for digest in await asyncio.to_thread(self._artifacts.unfinished, before_ms):
+            if digest not in self._busy:  # else somebody goes on with it just now
+                with self._alone(digest):
+                    await asyncio.to_thread(self._artifacts.discard, digest)
+                count += 1
+        return count
+
+    @contextmanager
+    def _alone(self, digest: Sha384) -> Iterator[None]:
+        """Keep others from a file until the end of the block.
+
+        Raises:
+            ServiceError: ``service-conflict`` while somebody else does.
+        """
         if digest in self._busy:
             raise ServiceError(
                 ErrorCode.SERVICE_CONFLICT, "another request uploads this file, expected it to end first"
             )
         self._busy.add(digest)
         try:
-            return await self._receive(digest, said, body, now_ms)
+            yield
         finally:
             self._busy.discard(digest)
 

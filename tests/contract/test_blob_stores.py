@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,6 +152,36 @@ def test_an_upload_can_be_dropped_and_a_whole_file_cannot(opened: Opened) -> Non
     put(store, b"again")
     store.discard(name)
     assert b"".join(store.read(name)) == b"again"
+
+
+def test_uploads_that_stopped_are_found_and_whole_files_are_not(opened: Opened) -> None:
+    store = opened()
+    begun_ms = time.time_ns() // 1_000_000
+    put(store, b"whole")
+    stopped = named(b"stopped")
+    store.append(stopped, 0, b"sto")
+    hour_ms = 3_600_000
+    assert opened().unfinished(begun_ms - hour_ms) == []
+    assert opened().unfinished(begun_ms + hour_ms) == [stopped]
+    store.discard(stopped)
+    assert opened().unfinished(begun_ms + hour_ms) == []
+    assert b"".join(opened().read(named(b"whole"))) == b"whole"
+
+
+@pytest.mark.network
+def test_what_was_completed_and_never_compared_is_found_and_dropped() -> None:
+    with plain_moto() as moto, closing(s3_client(moto.url)) as client:
+        bucket = new_bucket(client)
+        left = named(b"left")
+        for name in (left.hex(), "somebody-elses"):
+            client.put_object(Bucket=bucket, Key=f"pcrgate/incoming/{name}", Body=b"left")
+        store = S3ArtifactStore(client, bucket)
+        now_ms = time.time_ns() // 1_000_000
+        assert store.unfinished(now_ms - 3_600_000) == []
+        assert store.unfinished(now_ms + 3_600_000) == [left]
+        store.discard(left)
+        keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket)["Contents"]]
+        assert keys == ["pcrgate/incoming/somebody-elses"]
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -178,9 +178,36 @@ def test_old_results_are_forgotten_and_pending_ones_and_receipts_are_not(opened:
         begun = store.begin_invocation(invocation(number))
         if number != 1:
             store.finish_invocation(replace(begun, state=ResultState.DONE, result=b"r"), receipt(number))
-    assert store.forget_results(3) == 1
+    assert store.forget_results(3, most=10) == 1
     assert [store.invocation(f"{number:032x}") is None for number in (1, 2, 3)] == [False, True, False]
     assert len(store.receipts(b"b" * 32, limit=10)) == 2
+
+
+def test_the_oldest_are_forgotten_first_and_no_more_than_was_said(opened: Opened) -> None:
+    store = opened()
+    for number in (5, 1, 4, 2):
+        begun = store.begin_invocation(invocation(number))
+        store.finish_invocation(replace(begun, state=ResultState.DONE, result=b"r"))
+        store.add_session(SessionRecord(session_id=b"%016d" % number, caller="c", ticket=b"t", created_ms=number))
+    assert store.forget_results(5, most=2) == store.forget_sessions(5, most=2) == 2
+    kept = [number for number in (1, 2, 4, 5) if store.invocation(f"{number:032x}")]
+    assert kept == [number for number in (1, 2, 4, 5) if store.session(b"%016d" % number)] == [4, 5]
+    assert store.forget_results(5, most=2) == store.forget_sessions(5, most=2) == 1
+    assert opened().forget_results(5, most=2) == opened().forget_sessions(5, most=2) == 0
+
+
+def test_a_file_of_before_finds_the_oldest_as_quickly(tmp_path: Path) -> None:
+    SqliteStateStore(tmp_path / "state.db").close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file:
+        for name in ("invocations_created", "sessions_created"):
+            file.execute(f"DROP INDEX {name}")
+    SqliteStateStore(tmp_path / "state.db").close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file:
+        for table, condition in (("invocations", "state <> 'pending'"), ("sessions", "TRUE")):
+            query = f"SELECT rowid FROM {table} WHERE {condition} AND created_ms < 5 ORDER BY created_ms LIMIT 2"  # noqa: S608 - our own words
+            plan = [row[-1] for row in file.execute(f"EXPLAIN QUERY PLAN {query}")]
+            assert len(plan) == 1
+            assert f"USING {'COVERING ' * (table == 'sessions')}INDEX {table}_created" in plan[0]
 
 
 def test_receipts_keep_their_order(opened: Opened) -> None:
@@ -191,6 +218,16 @@ def test_receipts_keep_their_order(opened: Opened) -> None:
     assert opened().receipt(receipt(3).receipt_id) == receipt(3)
     assert opened().receipt("0" * 96) is None
     assert opened().boots() == [b"c" * 32, b"b" * 32]
+
+
+def test_the_receipts_of_one_boot_are_forgotten_the_first_ones_first(opened: Opened) -> None:
+    store = opened()
+    store.add_receipts([receipt(3), receipt(1), receipt(2), receipt(1, boot=b"c")])
+    assert store.forget_receipts(b"b" * 32, most=2) == 2
+    assert opened().receipts(b"b" * 32, limit=9) == [receipt(3)]
+    assert store.forget_receipts(b"b" * 32, most=2) == 1
+    assert store.forget_receipts(b"b" * 32, most=2) == 0
+    assert opened().boots() == [b"c" * 32]
 
 
 def test_the_first_receipt_of_a_place_stays(opened: Opened) -> None:

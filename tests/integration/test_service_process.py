@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,11 +18,14 @@ import pytest
 
 from pcrgate.errors import ErrorCode
 from pcrgate.wire.messages import ManifestAnswer, ManifestRequest
+from service import __main__ as service_command
 from service.__main__ import main, production_places
 from service.addresses import UnixAddress, VsockAddress
 from service.enclave_link import EnclaveLink
+from service.process import open_state
 from service.settings import ServiceSettings
 from tests.architecture.sources import ROOT
+from tests.contract.test_state_stores import receipt
 from tests.integration.test_service_publisher import signed
 
 pytestmark = pytest.mark.network
@@ -98,6 +101,25 @@ def test_what_was_acknowledged_survives_a_kill(
         assert asyncio.run(asked()).manifest == manifest
         started.send_signal(signal.SIGTERM)
         assert started.wait(30) in {0, -signal.SIGTERM}  # uvicorn ends itself by the signal that it was sent
+
+
+def test_the_receipts_of_an_old_boot_are_forgotten_by_command(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_command, "PIECE", 3)
+    old, latest = b"o" * 32, b"l" * 32
+    with closing(open_state(ServiceSettings.read())[0]) as state:
+        state.add_receipts([receipt(number, boot=b"o") for number in range(1, 8)])
+        state.add_receipts([receipt(1, boot=b"l")])
+    for wrong in (b"x" * 32, b""):
+        assert main(["receipts-forget", wrong.hex()]) == 2
+        assert ErrorCode.SERVICE_SETTINGS.code in capsys.readouterr().err
+    assert main(["receipts-forget", latest.hex()]) == 1
+    assert ErrorCode.SERVICE_CONFLICT.code in capsys.readouterr().err
+    assert main(["receipts-forget", old.hex()]) == 0
+    assert capsys.readouterr().out == "7 receipts forgotten\n"
+    with closing(open_state(ServiceSettings.read())[0]) as state:
+        assert state.boots() == [latest]
 
 
 def test_tokens_by_command(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
