@@ -25,8 +25,9 @@ from service.addresses import UnixAddress
 from service.enclave_link import EnclaveLink, EnclaveRefusedError
 from tests.attacks.hostile_peer import agent_at
 from tests.attacks.mutants import mutant
+from tests.support.commands import wait_until
 from tests.support.enclave_agent import TestAgent, query, vector
-from tests.support.enclave_stage import WEIGHTS, EnclaveStage, open_site, open_stage, running, wait_until
+from tests.support.enclave_stage import WEIGHTS, EnclaveStage, open_site, open_stage, running
 from tests.support.onnx_model import adding_model
 from tests.support.tap import Tap
 

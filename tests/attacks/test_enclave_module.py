@@ -27,7 +27,8 @@ from pcrgate.kms import nsm_messages
 from pcrgate.kms.nsm_messages import NsmClient
 from pcrgate.twin.nsm import SoftwareNsm
 from tests.attacks.hostile_boot import Removal, without
-from tests.support.enclave_stage import ROOT, EnclaveProcess, EnclaveStage, Site, open_site, wait_until
+from tests.support.commands import wait_until
+from tests.support.enclave_stage import ROOT, EnclaveProcess, EnclaveStage, Site, open_site
 
 pytestmark = pytest.mark.network
 Forward = Callable[[bytes], bytes]

@@ -26,8 +26,9 @@ from pcrgate.wire import messages as wire
 from pcrgate.wire.frames import CONTROL_MAX_BYTES, SEALED_MAX_BYTES, FrameType, encode_frame
 from tests.attacks.hostile_peer import agent_at, answer_over, code_over, dial, head, served
 from tests.attacks.mutants import mutant, succeeds
+from tests.support.commands import wait_until
 from tests.support.enclave_agent import TestAgent
-from tests.support.enclave_stage import EnclaveProcess, Site, wait_until
+from tests.support.enclave_stage import EnclaveProcess, Site
 from tests.unit.enclave.serving import serving
 
 pytestmark = pytest.mark.network

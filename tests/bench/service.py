@@ -30,8 +30,8 @@ from pcrgate.client.work import Action
 from service.state_store import Role
 from tests.bench.figure import Figure, interleaved
 from tests.load.connection import Timed, all_sent, head_and_body
-from tests.support.commands import started
-from tests.support.enclave_stage import ROOT, wait_until
+from tests.support.commands import started, wait_until
+from tests.support.enclave_stage import ROOT
 from tests.support.process_stage import AGENTS, ProcessStage, agent_key, open_process_stage
 from tests.unit.envelope.session_stage import Stage
 

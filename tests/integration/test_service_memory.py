@@ -16,7 +16,7 @@ from pcrgate.client.work import Action, Tensor
 from service.state_store import Role
 from tests.attacks.test_enclave_leaks import forms
 from tests.integration.test_service_client import QUERY
-from tests.support.enclave_stage import wait_until
+from tests.support.commands import wait_until
 from tests.support.onnx_model import adding_model
 from tests.support.process_memory import found_in
 from tests.support.process_stage import ProcessStage, agent_key, open_process_stage

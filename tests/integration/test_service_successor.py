@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import httpx
 import pytest
@@ -20,7 +21,8 @@ from pcrgate.client.work import inference_request
 from pcrgate.errors import ErrorCode, PcrgateError
 from service.state_store import Role
 from tests.integration.test_service_client import QUERY, floats
-from tests.support.enclave_stage import AGENT, wait_until
+from tests.support.commands import wait_until
+from tests.support.enclave_stage import AGENT
 from tests.support.process_stage import ProcessStage, agent_key, open_process_stage
 
 pytestmark = pytest.mark.network
@@ -137,15 +139,20 @@ class Worker:
         self.client.close()
 
 
+def ended(workers: list[Worker], least: int) -> bool:
+    """Say whether so many invocations have ended."""
+    return sum(len(worker.ended) for worker in workers) >= least
+
+
 def test_a_kill_of_the_parent_under_load_loses_nothing_acknowledged(stage: ProcessStage) -> None:
     workers = [Worker(stage, number) for number in range(4)]
     for worker in workers:
         worker.thread.start()
     for kills in (1, 2):
-        wait_until(lambda wanted=20 * kills: sum(len(worker.ended) for worker in workers) >= wanted)
+        wait_until(partial(ended, workers, 20 * kills))
         stage.kill_service()
         stage.start_service()
-    wait_until(lambda: sum(len(worker.ended) for worker in workers) >= 60)
+    wait_until(partial(ended, workers, 60))
     for worker in workers:
         worker.stop()
     assert [error for worker in workers for error in worker.failed] == []  # the client's repeats bridge a restart

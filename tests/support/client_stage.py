@@ -16,6 +16,7 @@ from pcrgate.attestation.anchors import Roots
 from pcrgate.client.client import Client
 from pcrgate.client.trust import TrustedPublisher, TrustPolicy
 from service.state_store import Role
+from tests.support.commands import wait_until
 from tests.support.enclave_stage import (
     AGENT,
     PUBLISHER,
@@ -25,7 +26,6 @@ from tests.support.enclave_stage import (
     open_stage,
     running,
     verifying,
-    wait_until,
 )
 from tests.support.service_stage import ServiceStage, running_service
 

@@ -92,7 +92,7 @@ def running_with(text: str, *, but: int = 0) -> list[str]:
     return found
 
 
-def wait_until(reached: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
+def wait_until(reached: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
     """Wait until something holds."""
     end = time.monotonic() + timeout_s
     while not reached():

@@ -48,6 +48,7 @@ from service.broker import Broker
 from service.credentials import FixedCredentials
 from service.enclave_link import EnclaveLink
 from service.relay import Relay, Upstream
+from tests.support.commands import wait_until
 from tests.support.onnx_model import adding_model
 from tests.support.twin_stage import assume, make_role
 
@@ -57,7 +58,6 @@ AGENT = Ed25519PrivateKey.from_private_bytes(b"the key of agent one in tests 32"
 OTHER_AGENT = Ed25519PrivateKey.from_private_bytes(b"the key of agent two in tests 32")
 WEIGHTS = (1.0, 2.0, 3.0, 0.125)
 MODEL = adding_model(WEIGHTS)
-START_TIMEOUT_S = 60.0
 PLACEHOLDER = Sha384(bytes([7]) * 48)
 COVERAGE = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
@@ -406,11 +406,3 @@ def _listens(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def wait_until(reached: Any, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)

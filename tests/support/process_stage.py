@@ -30,6 +30,7 @@ from service.process import open_state
 from service.settings import ServiceSettings
 from service.state_store import Role
 from tests.support.client_stage import listens
+from tests.support.commands import wait_until
 from tests.support.enclave_stage import (
     AGENT,
     PUBLISHER,
@@ -40,7 +41,6 @@ from tests.support.enclave_stage import (
     open_site,
     open_stage,
     verifying,
-    wait_until,
 )
 from tests.support.service_stage import GENEROUS
 

@@ -22,7 +22,7 @@ from service.broker import Broker
 from service.credentials import FixedCredentials
 from service.enclave_link import EnclaveLink, EnclaveRefusedError
 from tests.support.client_stage import listens
-from tests.support.enclave_stage import wait_until
+from tests.support.commands import wait_until
 
 CREDENTIALS = CredentialsAnswer(access_key_id="A", secret_access_key="s", session_token=None, expires_at_s=1)
 DIGEST = Sha384(bytes(range(48)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from service.process import Places, _parent, artifacts_of, open_state
 from service.settings import ServiceSettings
 from service.shelf import Shelf
 from tests.support.client_stage import listens
-from tests.support.enclave_stage import wait_until
+from tests.support.commands import wait_until
 from tests.support.unix_service import places
 
 
@@ -38,7 +39,7 @@ def test_the_enclave_is_served_beside_rest_until_the_end(tmp_path: Path, *, rela
     async def run() -> None:
         async with _parent(made, Shelf(tmp_path / "shelf", state, artifacts_of(settings))):
             for path in (broker, relay) if relays else (broker,):
-                await asyncio.to_thread(wait_until, lambda path=path: listens(path))
+                await asyncio.to_thread(wait_until, partial(listens, path))
             assert relay.exists() is relays
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for other in others:

@@ -28,7 +28,7 @@ from service.receipt_records import receipt_record
 from service.state_sqlite import SqliteStateStore
 from service.state_store import Invocation, ResultState, Role
 from service.tokens import Tokens, token_key
-from tests.support.enclave_stage import wait_until
+from tests.support.commands import wait_until
 
 DONE = InvokeAnswer(record=b"sealed result", receipt=b"no receipt")
 SIGNATURE = (bytes(47) + b"\x01") * 2
