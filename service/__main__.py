@@ -48,9 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PcrgateError as error:
         sys.stderr.write(f"refused: {error.code.code}: {error.message}\nnext: {error.code.advice}\n")
         return 2 if isinstance(error, UsageError) else 1
-    except OSError as error:
-        sys.stderr.write(f"refused: {ErrorCode.USAGE_PORT.code}: {error.strerror or 'an address is not to be had'}\n")
-        return 2
     return 0
 
 

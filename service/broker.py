@@ -44,14 +44,21 @@ class Broker:
         self._blobs: Final = blobs
         self._credentials: Final = credentials
 
+    async def start(self) -> asyncio.Server:
+        """Return what serves from now on, until it is closed.
+
+        Raises:
+            OSError: when the address is not to be had.
+        """
+        return await asyncio.start_server(self._converse, sock=listen(self._address))
+
     async def serve(self) -> None:
         """Serve until cancelled.
 
         Raises:
             OSError: when the address is not to be had.
         """
-        server = await asyncio.start_server(self._converse, sock=listen(self._address))
-        async with server:
+        async with await self.start() as server:
             await server.serve_forever()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

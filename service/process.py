@@ -1,10 +1,8 @@
 """Run the parent: REST, the broker that the enclave asks, the relay to KMS: one process, which drains on SIGTERM."""
 
-import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ from typing import Final
 import boto3
 import uvicorn
 
+from pcrgate.errors import ErrorCode, UsageError
 from service.addresses import Address
 from service.app import create_app
 from service.artifact_files import FileArtifactStore
@@ -31,6 +30,9 @@ KEEP_ALIVE_S: Final = 15
 
 CONNECTIONS_MAX: Final = 1024
 """Most connections of callers; uvicorn answers 503 beyond."""
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted; uvicorn's own number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,8 @@ def open_state(settings: ServiceSettings) -> tuple[SqliteStateStore, Tokens]:
         ServiceError: ``service-store``.
         UsageError: ``service-settings``.
     """
-    settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _as_usage(ErrorCode.SERVICE_SETTINGS, "the data directory cannot be made"):
+        settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = SqliteStateStore(settings.data_directory / "state.db")
     return state, Tokens(state, token_key(settings.data_directory / "token.key"))
 
@@ -80,8 +83,8 @@ async def serve(settings: ServiceSettings, places: Places, *, listening: Sequenc
         listening: bound sockets to serve on, from whoever started the process; None binds the settings' host and port.
 
     Raises:
-        PcrgateError: when it cannot begin.
-        OSError: when an address is not to be had.
+        UsageError: ``usage-port`` or ``service-settings`` when it cannot begin.
+        ServiceError: ``service-store``.
     """
     state, tokens = open_state(settings)
     with closing(state):
@@ -90,42 +93,66 @@ async def serve(settings: ServiceSettings, places: Places, *, listening: Sequenc
         app = create_app(
             settings, state=state, artifacts=artifacts, tokens=tokens, shelf=shelf, link=EnclaveLink(places.enclave)
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                ws="none",
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(settings.drain_s) + 1,
-                limit_concurrency=CONNECTIONS_MAX,
-                ssl_certfile=_text(settings.tls_certificate),
-                ssl_keyfile=_text(settings.tls_key),
-            )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(settings.drain_s) + 1,
+            limit_concurrency=CONNECTIONS_MAX,
+            ssl_certfile=_text(settings.tls_certificate),
+            ssl_keyfile=_text(settings.tls_key),
         )
-        async with _parent(places, shelf):
-            await server.serve(None if listening is None else list(listening))
+        with _as_usage(ErrorCode.SERVICE_SETTINGS, "tls_certificate and tls_key cannot be used"):
+            config.load()
+        endpoints = [_bound(settings)] if listening is None else list(listening)
+        try:
+            async with _parent(places, shelf):
+                await uvicorn.Server(config).serve(endpoints)
+        finally:
+            for endpoint in endpoints:
+                endpoint.close()
 
 
 @asynccontextmanager
 async def _parent(places: Places, shelf: Shelf) -> AsyncIterator[None]:
-    """Serve the enclave beside REST."""
+    """Serve the enclave beside REST.
+
+    Raises:
+        UsageError: ``usage-port``.
+    """
     broker = Broker(places.broker, manifest=shelf.manifest, blobs=shelf, credentials=places.credentials)
-    tasks = [asyncio.create_task(broker.serve())]
-    if places.relay is not None and places.upstream is not None:
-        tasks.append(asyncio.create_task(Relay(places.relay, places.upstream).serve()))
+    async with AsyncExitStack() as stack:
+        with _as_usage(ErrorCode.USAGE_PORT, "the enclave's way to its parent cannot be listened on"):
+            await stack.enter_async_context(await broker.start())
+        if places.relay is not None and places.upstream is not None:
+            with _as_usage(ErrorCode.USAGE_PORT, "the enclave's way to KMS cannot be listened on"):
+                await stack.enter_async_context(await Relay(places.relay, places.upstream).start())
+        yield
+
+
+def _bound(settings: ServiceSettings) -> socket.socket:
+    """Return the socket of REST.
+
+    Raises:
+        UsageError: ``usage-port``.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with _as_usage(ErrorCode.USAGE_PORT, f"port {settings.port} on {settings.host} cannot be listened on"):
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+
+
+@contextmanager
+def _as_usage(code: ErrorCode, fact: str) -> Iterator[None]:
+    """Raise what the system refuses as a UsageError."""
     try:
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).partition(" (while ")[0].lower()
+        raise UsageError(code, f"{fact} ({why}), expected one that can be") from error
 
 
 def _text(path: Path | None) -> str | None:

@@ -62,15 +62,21 @@ class Relay:
         self._upstream: Final = upstream
         self._tasks: Final[set[asyncio.Task[None]]] = set()
 
+    async def start(self) -> asyncio.Server:
+        """Return what serves from now on, until it is closed.
+
+        Raises:
+            OSError: when the address is not to be had.
+        """
+        return await asyncio.start_server(self._carry, sock=listen(self._address), limit=CHUNK_BYTES)
+
     async def serve(self) -> None:
         """Serve until cancelled.
 
         Raises:
             OSError: when the address is not to be had.
         """
-        endpoint = listen(self._address)
-        server = await asyncio.start_server(self._carry, sock=endpoint, limit=CHUNK_BYTES)
-        async with server:
+        async with await self.start() as server:
             await server.serve_forever()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -103,6 +103,33 @@ def test_what_was_acknowledged_survives_a_kill(
         assert started.wait(30) in {0, -signal.SIGTERM}  # uvicorn ends itself by the signal that it was sent
 
 
+def test_a_service_that_cannot_begin_says_why(
+    tmp_path: Path, environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**changes: str) -> str:
+        with monkeypatch.context() as changed:
+            for name, value in changes.items():
+                changed.setenv(f"PCRGATE_SERVICE_{name}", value)
+            assert main([]) == 2
+        first, second = capsys.readouterr().err.splitlines()[-2:]
+        assert second.startswith("next: ")
+        return first.removeprefix("refused: ")
+
+    port = environment["PCRGATE_SERVICE_PORT"]
+    with socket.create_server(("127.0.0.1", int(port))):
+        why = f"usage-port: port {port} on 127.0.0.1 cannot be listened on (address already in use),"
+        assert refused().startswith(why)
+    assert refused(HOST="192.0.2.1").startswith(f"usage-port: port {port} on 192.0.2.1 cannot be listened on")
+    (tmp_path / "file").write_text("no certificate, and no directory")
+    for changes in (
+        {"TLS_CERTIFICATE": str(tmp_path / "absent"), "TLS_KEY": str(tmp_path / "absent")},
+        {"TLS_CERTIFICATE": str(tmp_path / "file"), "TLS_KEY": str(tmp_path / "file")},
+    ):
+        assert refused(**changes).startswith("service-settings: tls_certificate and tls_key cannot be used")
+    no_directory = refused(DATA_DIRECTORY=str(tmp_path / "file" / "below"))
+    assert no_directory.startswith("service-settings: the data directory cannot be made (not a directory),")
+
+
 def test_the_receipts_of_an_old_boot_are_forgotten_by_command(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pcrgate.errors import ErrorCode, UsageError
 from service.addresses import UnixAddress
 from service.artifact_files import FileArtifactStore
 from service.artifact_s3 import S3ArtifactStore
@@ -41,6 +42,7 @@ def test_the_enclave_is_served_beside_rest_until_the_end(tmp_path: Path, *, rela
             for path in (broker, relay) if relays else (broker,):
                 await asyncio.to_thread(wait_until, partial(listens, path))
             assert relay.exists() is relays
+            await asyncio.sleep(0.05)  # who only knocked is let in, and gone again
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for other in others:
             other.cancel()
@@ -51,3 +53,20 @@ def test_the_enclave_is_served_beside_rest_until_the_end(tmp_path: Path, *, rela
 
     with closing(state):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(("taken", "named"), [("broker", "its parent"), ("relay", "KMS")])
+def test_an_address_of_the_enclave_that_is_taken_is_told_at_once(tmp_path: Path, taken: str, named: str) -> None:
+    settings = ServiceSettings.model_validate({"data_directory": tmp_path / "data"})
+    state, _ = open_state(settings)
+    (tmp_path / f"{taken}.sock").touch()
+
+    async def run() -> None:
+        shelf = Shelf(tmp_path / "shelf", state, artifacts_of(settings))
+        async with _parent(places(tmp_path, tmp_path / "enclave.sock"), shelf):
+            pytest.fail("it began")
+
+    with closing(state), pytest.raises(UsageError, match=f"the enclave's way to {named} cannot") as caught:
+        asyncio.run(run())
+    assert caught.value.code is ErrorCode.USAGE_PORT
+    assert not listens(tmp_path / "broker.sock")
