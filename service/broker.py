@@ -26,6 +26,9 @@ from service.credentials import CredentialsProvider
 IDLE_TIMEOUT_S: Final = 120.0
 """Longest silence of an enclave on an open connection."""
 
+CONNECTIONS_MAX: Final = 64
+"""Most connections at once: an enclave has a few, so whoever else dials cannot take all of the parent's files."""
+
 
 class Broker:
     """Serve one enclave."""
@@ -43,6 +46,7 @@ class Broker:
         self._manifest: Final = manifest
         self._blobs: Final = blobs
         self._credentials: Final = credentials
+        self._connections = 0
 
     async def start(self) -> asyncio.Server:
         """Return what serves from now on, until it is closed.
@@ -50,7 +54,7 @@ class Broker:
         Raises:
             OSError: when the address is not to be had.
         """
-        return await asyncio.start_server(self._converse, sock=listen(self._address))
+        return await asyncio.start_server(self._admit, sock=listen(self._address))
 
     async def serve(self) -> None:
         """Serve until cancelled.
@@ -60,6 +64,16 @@ class Broker:
         """
         async with await self.start() as server:
             await server.serve_forever()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections += 1
+        try:
+            await self._converse(reader, writer)
+        finally:
+            self._connections -= 1
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
