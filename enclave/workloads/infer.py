@@ -112,6 +112,8 @@ def _parse_request(request: bytes) -> tuple[str, dict[str, tuple[str, tuple[int,
         raise malformed(f"model is not text, or inputs not a map of 1 to {TENSORS_MAX} tensors")
     if len(request) > TENSOR_MAX_BYTES:
         raise malformed(f"the request is longer than {TENSOR_MAX_BYTES} bytes")
+    if not all(type(key) is str for key in inputs):
+        raise malformed("inputs is not a map by name")
     return name, {str(key): _parse_tensor(tensor) for key, tensor in inputs.items()}
 
 

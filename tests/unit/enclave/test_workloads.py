@@ -284,6 +284,15 @@ def test_another_request_for_a_model_is_refused(adder: infer.InferWorkload, valu
     assert asked(adder, value) is ErrorCode.WORKLOAD_REQUEST
 
 
+def test_the_name_of_an_input_is_text() -> None:
+    named_1 = adding_model((1.0, 2.0)).replace(b"\n\x01x", b"\n\x011")
+    workload = infer.InferWorkload({"adder": released(named_1, SecretFormat.ONNX)})
+    found = asked(workload, {"model": "adder", "inputs": {"1": tensor(1, 1)}})
+    assert not isinstance(found, ErrorCode)
+    for inputs in ({1: tensor(1, 1)}, {1: tensor(1, 1), "1": tensor(2, 2)}):
+        assert asked(workload, {"model": "adder", "inputs": inputs}) is ErrorCode.WORKLOAD_REQUEST
+
+
 @pytest.mark.parametrize(
     ("model", "file_format"),
     [(b"\x80\x02pickle", SecretFormat.ONNX), (b"\x08\x08", SecretFormat.ONNX), (b"x", SecretFormat.SAFETENSORS)],
