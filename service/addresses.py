@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,9 @@ class UnixAddress:
 
 Address = VsockAddress | UnixAddress
 
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""What carries out one connection."""
+
 
 def listen(address: Address) -> socket.socket:
     """Return a bound, listening, non-blocking socket.
@@ -47,6 +51,34 @@ def listen(address: Address) -> socket.socket:
         endpoint.close()
         raise
     return endpoint
+
+
+async def admitting(address: Address, converse: Converse, *, most: int, read_ahead_bytes: int) -> asyncio.Server:
+    """Return what serves from now on, until it is closed.
+
+    Args:
+        address: where to listen.
+        converse: carries out one connection, and closes it.
+        most: connections at once; the next one is closed unheard.
+        read_ahead_bytes: most that is read of a connection before it is asked for.
+
+    Raises:
+        OSError: when the address is not to be had.
+    """
+    admitted = 0
+
+    async def admit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal admitted
+        if admitted >= most:
+            writer.close()
+            return
+        admitted += 1
+        try:
+            await converse(reader, writer)
+        finally:
+            admitted -= 1
+
+    return await asyncio.start_server(admit, sock=listen(address), limit=read_ahead_bytes)
 
 
 async def connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

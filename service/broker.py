@@ -19,7 +19,7 @@ from pcrgate.wire.messages import (
     encode_message,
 )
 from pcrgate.wire.problems import problem_of
-from service.addresses import Address, listen
+from service.addresses import Address, admitting
 from service.blobs import BlobStore
 from service.credentials import CredentialsProvider
 
@@ -28,6 +28,9 @@ IDLE_TIMEOUT_S: Final = 120.0
 
 CONNECTIONS_MAX: Final = 64
 """Most connections at once: an enclave has a few, so whoever else dials cannot take all of the parent's files."""
+
+READ_AHEAD_BYTES: Final = 64 << 10
+"""Most that is read of a connection before it is asked for; requests have some hundred bytes."""
 
 
 class Broker:
@@ -46,7 +49,6 @@ class Broker:
         self._manifest: Final = manifest
         self._blobs: Final = blobs
         self._credentials: Final = credentials
-        self._connections = 0
 
     async def start(self) -> asyncio.Server:
         """Return what serves from now on, until it is closed.
@@ -54,7 +56,7 @@ class Broker:
         Raises:
             OSError: when the address is not to be had.
         """
-        return await asyncio.start_server(self._admit, sock=listen(self._address))
+        return await admitting(self._address, self._converse, most=CONNECTIONS_MAX, read_ahead_bytes=READ_AHEAD_BYTES)
 
     async def serve(self) -> None:
         """Serve until cancelled.
@@ -64,16 +66,6 @@ class Broker:
         """
         async with await self.start() as server:
             await server.serve_forever()
-
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= CONNECTIONS_MAX:
-            writer.close()
-            return
-        self._connections += 1
-        try:
-            await self._converse(reader, writer)
-        finally:
-            self._connections -= 1
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pcrgate.errors import ErrorCode, UsageError
-from service.addresses import Address, listen
+from service.addresses import Address, admitting
 
 KMS_HOST: Final = re.compile(r"kms(?:-fips)?\.[a-z]{2}(?:-[a-z]+)+-[0-9]\.amazonaws\.com(?:\.cn)?")
 """Hosts that a relay may reach in production."""
@@ -60,7 +60,6 @@ class Relay:
         """Take both ends; nothing listens yet."""
         self._address: Final = address
         self._upstream: Final = upstream
-        self._tasks: Final[set[asyncio.Task[None]]] = set()
 
     async def start(self) -> asyncio.Server:
         """Return what serves from now on, until it is closed.
@@ -68,7 +67,7 @@ class Relay:
         Raises:
             OSError: when the address is not to be had.
         """
-        return await asyncio.start_server(self._carry, sock=listen(self._address), limit=CHUNK_BYTES)
+        return await admitting(self._address, self._carry, most=CONNECTIONS_MAX, read_ahead_bytes=CHUNK_BYTES)
 
     async def serve(self) -> None:
         """Serve until cancelled.
@@ -80,17 +79,11 @@ class Relay:
             await server.serve_forever()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._tasks) >= CONNECTIONS_MAX:
-            writer.close()
-            return
-        self._tasks.add(task)
         try:
             await self._both_ways(reader, writer)
         except (OSError, TimeoutError):
             pass  # one side is gone; the other hears it from its closed connection
         finally:
-            self._tasks.discard(task)
             writer.close()
 
     async def _both_ways(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
