@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from pcrgate.errors import ErrorCode
+from pcrgate.twin.tls import TlsFiles
 from pcrgate.wire.messages import ManifestAnswer, ManifestRequest
 from service import __main__ as service_command
 from service.__main__ import main, production_places
@@ -44,12 +46,14 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 
 @contextmanager
-def process(folder: Path, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run the parent and wait until it answers."""
+def process(
+    folder: Path, environment: dict[str, str], *, scheme: str = "http"
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the parent and wait until it answers, by TLS with a certificate that nobody looks at here."""
     for name in ("broker.sock", "relay.sock"):
         (folder / name).unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.support.unix_service", str(folder), str(folder / "nobody.sock")]
-    url = f"http://127.0.0.1:{environment['PCRGATE_SERVICE_PORT']}"
+    url = f"{scheme}://127.0.0.1:{environment['PCRGATE_SERVICE_PORT']}"
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as started:
         try:
             end = time.monotonic() + 30
@@ -57,7 +61,7 @@ def process(folder: Path, environment: dict[str, str]) -> Iterator[tuple[subproc
                 assert started.poll() is None
                 assert time.monotonic() < end
                 try:
-                    httpx.get(f"{url}/healthz", trust_env=False)
+                    httpx.get(f"{url}/healthz", trust_env=False, verify=False)  # noqa: S501 - only whether it answers
                     break
                 except httpx.TransportError:
                     time.sleep(0.05)
@@ -101,6 +105,17 @@ def test_what_was_acknowledged_survives_a_kill(
         assert asyncio.run(asked()).manifest == manifest
         started.send_signal(signal.SIGTERM)
         assert started.wait(30) in {0, -signal.SIGTERM}  # uvicorn ends itself by the signal that it was sent
+
+
+def test_with_a_certificate_it_is_tls_and_nothing_else(tmp_path: Path, environment: dict[str, str]) -> None:
+    files = TlsFiles.ensure(tmp_path / "tls")
+    bundle = str(files.bundle_path)
+    told = {**environment, "PCRGATE_SERVICE_TLS_CERTIFICATE": bundle, "PCRGATE_SERVICE_TLS_KEY": bundle}
+    with process(tmp_path, told, scheme="https") as (_, url):
+        trusting = ssl.create_default_context(cafile=files.ca_path)
+        assert httpx.get(f"{url}/healthz", trust_env=False, verify=trusting).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{url.replace('https', 'http')}/healthz", trust_env=False)
 
 
 def test_a_service_that_cannot_begin_says_why(
