@@ -151,6 +151,7 @@ def _as_usage(code: ErrorCode, fact: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Python says in its own words what it was about to do; the fact says it in ours.
         why = (error.strerror or type(error).__name__).partition(" (while ")[0].lower()
         raise UsageError(code, f"{fact} ({why}), expected one that can be") from error
 

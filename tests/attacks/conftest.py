@@ -10,6 +10,6 @@ from tests.support.enclave_stage import EnclaveProcess
 __all__ = ["agent", "enclave", "site", "stage"]
 
 
-@pytest.fixture(name="agent", scope="module")
+@pytest.fixture(scope="module")
 def agent(enclave: EnclaveProcess) -> TestAgent:
     return agent_at(enclave.site, enclave.ask).open()
